@@ -1,0 +1,47 @@
+"""aet: attention models that stay right after they are deployed.
+
+>>> import aet
+>>> aet.attend.__module__
+'aet.attention.attend'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aet.attention.attend import attend
+    from aet.estimators import ElasticClassifier, ElasticRegressor
+    from aet.model import Model
+    from aet.run import load
+    from aet.training.train import train
+
+__version__ = "0.1.0"
+
+_DOORS = {
+    "attend": "aet.attention.attend",
+    "ElasticClassifier": "aet.estimators",
+    "ElasticRegressor": "aet.estimators",
+    "Model": "aet.model",
+    "load": "aet.run",
+    "replay": "aet.adaptation.replay",
+    "train": "aet.training.train",
+}
+__all__ = [
+    "ElasticClassifier",
+    "ElasticRegressor",
+    "Model",
+    "__version__",
+    "attend",
+    "load",
+    "replay",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Doors open when they are used, so that `import aet` stays light."""
+    if name not in _DOORS:
+        raise AttributeError(f"module 'aet' has no attribute {name!r}")
+    return getattr(import_module(_DOORS[name]), name)

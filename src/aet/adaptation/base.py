@@ -1,0 +1,125 @@
+"""What an adaptation method is: PyTorch's contract, `logits = method(batch)`; it moves nothing but the elastic state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from aet.attention.state import ElasticState, applied
+from aet.batch import Batch
+from aet.errors import ConfigError
+from aet.model import Model
+from aet.registry import Registry
+
+METHODS: Registry[type[Method]] = Registry("adaptation method")
+
+RADIUS = 5.0
+"""Trust region: no element of an elastic state ever moves further from the source."""
+
+
+class Method:
+    """A source model and an elastic state that a rule moves.
+
+    `propose` gives the state that answers a batch: what a rule takes from the batch without a gradient acts on that
+    very batch. `learn` takes gradient steps afterwards, which act from the next batch on. `label` takes late labels.
+
+    Args:
+        model: the source, never changed.
+        settings: `defaults` of the method, overridden.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {}
+    uses_labels: ClassVar[bool] = False
+
+    def __init__(self, model: Model, **settings: Any) -> None:
+        unknown = set(settings) - set(self.defaults)
+        if unknown:
+            raise ConfigError(
+                f"{type(self).__name__} has no setting {sorted(unknown)}. Known: {sorted(self.defaults) or 'none'}."
+            )
+        self.model = model
+        self.settings = {**self.defaults, **settings}
+        self.passes = 0.0
+        """Row passes spent beside answering: a forward of a row counts one, a backward two."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the source."""
+        self.state = ElasticState.zeros(self.model)
+
+    def propose(self, batch: Batch) -> ElasticState:
+        """The state that answers this batch."""
+        return self.state
+
+    def learn(self, batch: Batch) -> None:
+        """Move the state by what the batch shows."""
+
+    def label(self, batch: Batch) -> None:
+        """Move the state by rows with true answers; a method without use for labels ignores them."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Answer a batch, then learn from it: logits (B, width)."""
+        state = self.propose(batch)
+        with applied(state):
+            logits = self.model.logits(batch)
+        self.learn(batch)
+        return logits
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the method keeps beside the state, to be saved with a stream."""
+        return {}
+
+    def load_memory(self, memory: dict[str, Tensor]) -> None:
+        """Take back what `memory` gave."""
+
+    def descend(
+        self,
+        loss: Callable[[ElasticState], Tensor],
+        start: ElasticState,
+        moves: Callable[[str], bool],
+        lr: float,
+        steps: int,
+    ) -> ElasticState:
+        """Adam on the dials whose name satisfies `moves`, from `start`; the rest stays. The result is inside the
+        trust region; a step that gives no finite loss ends the descent.
+        """
+        free = start.select(moves).trainable()
+        if not free:
+            raise ConfigError(f"{type(self).__name__} moves dials that this model does not have.")
+        leaves = list(free.values())
+        optimiser = torch.optim.Adam(leaves, lr=lr)
+        for _ in range(steps):
+            state = start.updated(free)
+            with applied(state), torch.enable_grad():
+                value = loss(state)
+            if not torch.isfinite(value):
+                break
+            # Only the dials' gradients are asked for: the source's weights, shared with other streams, get none.
+            for leaf, slope in zip(leaves, torch.autograd.grad(value, leaves, allow_unused=True), strict=True):
+                leaf.grad = slope
+            torch.nn.utils.clip_grad_norm_(leaves, 1.0)
+            optimiser.step()
+        return start.updated(free).clipped(RADIUS)
+
+
+def is_input(name: str) -> bool:
+    """Dials of the inputs: gain and offset of a column."""
+    return name.startswith("inputs.")
+
+
+def is_norm(name: str) -> bool:
+    """Dials of the norms."""
+    return name.rpartition(".")[0].rpartition(".")[2].startswith("norm")
+
+
+def is_attention(name: str) -> bool:
+    """Dials inside attention."""
+    return name.rpartition(".")[0].endswith("attention")
+
+
+def is_output(name: str) -> bool:
+    """The head's bias."""
+    return name.startswith("output.")

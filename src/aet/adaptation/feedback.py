@@ -1,0 +1,75 @@
+"""Late labels train the elastic state, anchored to the source.
+
+    L = mean_i ℓ(z(x_i; s), y_i) + a · ‖s‖²
+
+over the labelled rows so far (the newest `keep`), all dials moving. The weights of the source stay; a few kilobytes learn
+from a handful of rows what full fine-tuning would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from aet.adaptation.base import METHODS, Method
+from aet.attention.state import ElasticState
+from aet.batch import Batch
+
+
+@METHODS.register("feedback")
+class Feedback(Method):
+    """Settings: `lr` of Adam, `steps` a call at most (`steps_a_label` a new label), rows a step `batch`, `anchor` a,
+    labelled rows kept `keep`.
+    """
+
+    uses_labels = True
+    defaults: ClassVar[dict[str, Any]] = {
+        "lr": 0.05,
+        "steps": 60,
+        "steps_a_label": 15,
+        "batch": 64,
+        "anchor": 1e-4,
+        "keep": 1024,
+    }
+
+    def reset(self) -> None:
+        """Back to the source, without labelled rows."""
+        super().reset()
+        self.labelled: Batch | None = None
+        self.draws = torch.Generator().manual_seed(0)
+
+    def label(self, batch: Batch) -> None:
+        """Take the rows in and train on all of them, from the state so far."""
+        if not len(batch):
+            return
+        batch = Batch(values=batch.values, target=batch.target)
+        known = batch if self.labelled is None else Batch.concat([self.labelled, batch])
+        self.labelled = known[torch.arange(len(known))[-self.settings["keep"] :]]
+        steps = min(self.settings["steps"], self.settings["steps_a_label"] * len(batch))
+        self.state = self.descend(self.loss, self.state, lambda name: True, self.settings["lr"], steps)
+        self.passes += 3.0 * steps * min(len(self.labelled), self.settings["batch"])
+
+    def loss(self, state: ElasticState) -> Tensor:
+        """The formula above on a draw of the labelled rows, without a draw if they are few."""
+        assert self.labelled is not None
+        rows, size = self.labelled, self.settings["batch"]
+        if len(rows) > size:
+            rows = rows[torch.randperm(len(rows), generator=self.draws)[:size]]
+        rows = rows.to(self.model.device)
+        assert rows.target is not None
+        anchor = torch.stack([t.square().sum() for t in state.values()]).sum()
+        return self.model.output.loss(self.model(rows), rows.target) + self.settings["anchor"] * anchor
+
+    def memory(self) -> dict[str, Tensor]:
+        """The labelled rows."""
+        if self.labelled is None or self.labelled.target is None:
+            return {}
+        return {f"values.{name}": t for name, t in self.labelled.values.items()} | {"target": self.labelled.target}
+
+    def load_memory(self, memory: Mapping[str, Tensor]) -> None:
+        """Take back the labelled rows."""
+        values = {name.removeprefix("values."): t for name, t in memory.items() if name.startswith("values.")}
+        self.labelled = Batch(values=values, target=memory["target"]) if values else None

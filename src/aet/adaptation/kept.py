@@ -1,0 +1,115 @@
+"""Rows kept for late labels: a bounded store of encoded rows by id, asked ones kept longest."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from aet.batch import Batch
+from aet.errors import FeedbackError, ForgottenRow
+
+REMEMBERED = 8
+"""Ids of dropped and of labelled rows are remembered for this many times the rows kept."""
+
+
+class KeptRows:
+    """At most `keep` rows. Ids are those of the table or a counter; a new row takes over an id seen before."""
+
+    def __init__(self, keep: int) -> None:
+        self.keep = keep
+        self.ids: list[Hashable] = []
+        self.weights = np.empty(0)
+        """Weight with which a row was asked; NaN if it was not."""
+        self.pending: list[Batch] = []
+        self.place: dict[Hashable, int] = {}
+        self.gone: OrderedDict[Hashable, None] = OrderedDict()
+        self.labelled: OrderedDict[Hashable, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def batch(self) -> Batch:
+        """All kept rows, in order of arrival."""
+        if len(self.pending) > 1:
+            self.pending = [Batch.concat(self.pending)]
+        return self.pending[0]
+
+    def add(self, batch: Batch, ids: Sequence[Hashable]) -> None:
+        """Take rows in and drop the oldest over the limit."""
+        if not len(batch) or self.keep == 0:
+            remember(self.gone, ids, REMEMBERED * max(self.keep, 1))
+            return
+        returned = [self.place[i] for i in ids if i in self.place]
+        self.pending.append(Batch(values=batch.values))
+        self.ids += list(ids)
+        self.weights = np.concatenate([self.weights, np.full(len(ids), np.nan)])
+        for known in ids:
+            self.labelled.pop(known, None)
+            self.gone.pop(known, None)
+        if returned or len(self.ids) > self.keep + min(self.keep, 1024):
+            self.trim(returned)
+        else:
+            self.place.update({i: len(self.ids) - len(ids) + n for n, i in enumerate(ids)})
+
+    def trim(self, drop: Sequence[int] = ()) -> None:
+        """Drop `drop`, then the oldest rows over the limit: those not asked first."""
+        stay = np.ones(len(self.ids), dtype=bool)
+        stay[list(drop)] = False
+        over = int(stay.sum()) - self.keep
+        if over > 0:
+            asked = ~np.isnan(self.weights)
+            order = np.lexsort((np.arange(len(self.ids)), asked))  # not asked first, oldest first
+            stay[order[stay[order]][:over]] = False
+        replaced = set(drop)
+        lost = [self.ids[i] for i in np.flatnonzero(~stay) if int(i) not in replaced]
+        remember(self.gone, lost, REMEMBERED * self.keep)
+        self.select(stay)
+
+    def select(self, stay: np.ndarray) -> None:
+        """Keep these rows only."""
+        rows = torch.from_numpy(np.flatnonzero(stay))
+        self.pending = [self.batch[rows]]
+        self.ids = [self.ids[i] for i in rows.tolist()]
+        self.weights = self.weights[stay]
+        self.place = {known: position for position, known in enumerate(self.ids)}
+
+    def mark_asked(self, positions: np.ndarray, weights: np.ndarray) -> None:
+        """These rows were drawn with these weights."""
+        self.weights[positions] = weights
+
+    def take(self, ids: Sequence[Hashable]) -> tuple[Batch, np.ndarray]:
+        """Rows and asking weights for late labels; they leave the store. Raises before anything changes."""
+        seen: set[Hashable] = set()
+        for known in ids:
+            if known in seen or known in self.labelled:
+                raise FeedbackError(f"Row {known!r} already has a label. Each row takes one; leave the second out.")
+            seen.add(known)
+            if known in self.gone:
+                raise ForgottenRow(
+                    f"Row {known!r} was served but is no longer kept: the last {self.keep:,} rows are. "
+                    "Give labels sooner, or open the stream with a larger keep."
+                )
+            if known not in self.place:
+                raise FeedbackError(
+                    f"No row with the id {known!r} was served by this stream. Ids are those in the `id` column of its answers."
+                )
+        positions = np.array([self.place[known] for known in ids], dtype=np.int64)
+        rows, weights = self.batch[torch.from_numpy(positions)], self.weights[positions]
+        stay = np.ones(len(self.ids), dtype=bool)
+        stay[positions] = False
+        self.select(stay)
+        remember(self.labelled, ids, REMEMBERED * self.keep)
+        return rows, weights
+
+
+def remember(memory: OrderedDict[Hashable, None], ids: Sequence[Any], limit: int) -> None:
+    """Add ids to a memory that forgets its oldest beyond `limit`."""
+    for known in ids:
+        memory[known] = None
+    while len(memory) > limit:
+        memory.popitem(last=False)

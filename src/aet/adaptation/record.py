@@ -1,0 +1,144 @@
+"""What is known of a model and a stream, as one JSON-able record: the report's input."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from aet.attention.state import ElasticState, applied
+from aet.model import Model
+from aet.monitoring.drift import quantile_distance, share_distance
+from aet.statistics import describe_columns
+from aet.training.gather import focus
+
+if TYPE_CHECKING:
+    from aet.adaptation.stream import Stream
+
+FOCUS_ROWS = 256
+
+
+def model_record(model: Model, title: str = "") -> dict[str, Any]:
+    """The part of the record that training alone fills."""
+    import aet
+
+    drift = model.config.train.drift
+    return {
+        "title": title or ", ".join(model.schema.targets),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": aet.__version__,
+        "model": {
+            "output": model.output.kind,
+            "target": ", ".join(model.schema.targets),
+            "classes": [str(c) for c in getattr(model.output, "classes", [])] or None,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "state_bytes": ElasticState.zeros(model).nbytes,
+            "tokens": len(model.token_names()),
+            "metric": model.output.metric,
+            "trained_for_shift": f"simulated drift of strength {drift:g} on every batch" if drift else None,
+            **{key: model.report.get(key) for key in ("rows", "valid", "history", "seconds")},
+        },
+    }
+
+
+def stream_record(stream: Stream) -> dict[str, Any]:
+    """Model and stream; true accuracies are added by `replay`, which knows the answers."""
+    trace, guard = stream.trace, stream.guard
+    rows = max(1, stream.rows)
+    total = trace.seconds["answering"] + trace.seconds["adapting"]
+    return {
+        **model_record(stream.model),
+        "stream": {
+            "adapt": stream.adapt,
+            "guard": guard.name,
+            "rows": stream.rows,
+            "asked": stream.asked,
+            "labels": stream.labels,
+            "quarantined": trace.quarantined,
+            "seconds": round(total, 3),
+            "level": getattr(guard, "level", None),
+            "margin": getattr(guard, "margin", None),
+            "served": dict(trace.served),
+        },
+        "drift": drift_record(stream),
+        **attention_record(stream),
+        "state": {"changes": list(trace.changes), "by_dial": by_dial(stream.state)},
+        "guard": list(trace.guard),
+        "events": list(trace.events),
+        "cost": {
+            "forwards_per_row": {name: passes / rows for name, passes in trace.passes.items()},
+            "seconds": {name: round(seconds, 3) for name, seconds in trace.seconds.items()},
+            "state_bytes": stream.state.nbytes,
+        },
+    }
+
+
+def drift_record(stream: Stream) -> list[dict[str, Any]]:
+    """Columns, those that moved most first."""
+    if stream.trace.sample is None or not len(stream.trace.sample):
+        return []
+    source = stream.model.known_statistics().columns
+    columns = []
+    for name, now in describe_columns(stream.trace.sample, stream.model.schema).items():
+        before = source[name]
+        column = {"column": name, "input": now["input"], "missing": [before["missing"], now["missing"]]}
+        if "shares" in now:
+            shares = group_rare(before["shares"], now["shares"])
+            column |= {"distance": share_distance(before["shares"], now["shares"]), **shares}
+        else:
+            distance = quantile_distance(before["grid"], now["grid"])
+            column |= {"distance": distance, "source": before["quantiles"], "stream": now["quantiles"]}
+        if not np.isnan(column["distance"]):
+            columns.append(column)
+    return sorted(columns, key=lambda column: -column["distance"])
+
+
+def group_rare(source: dict[str, float], now: dict[str, float], shown: int = 8) -> dict[str, dict[str, float]]:
+    """The commonest categories of both sides by name, the others together."""
+    names = sorted(set(source) | set(now), key=lambda n: -max(source.get(n, 0.0), now.get(n, 0.0)))
+
+    def few(shares: dict[str, float]) -> dict[str, float]:
+        kept = {name: shares[name] for name in names[:shown] if name in shares}
+        rest = sum(share for name, share in shares.items() if name not in names[:shown])
+        return {**kept, "other": rest} if rest else kept
+
+    return {"source_shares": few(source), "stream_shares": few(now)}
+
+
+@torch.no_grad()
+def attention_record(stream: Stream) -> dict[str, Any]:
+    """Where attention goes on the last rows, under the source and under the proposal; by input, or as a picture."""
+    if not len(stream.kept):
+        return {}
+    model, batch = stream.model, stream.kept.batch
+    rows = batch[torch.arange(len(batch))[-FOCUS_ROWS:]].to(model.device)
+    before = focus(model, rows).cpu()
+    with applied(stream.state):
+        after = focus(model, rows).cpu()
+    names = [name.partition("[")[0] for name in model.token_names()]
+    totals: dict[str, list[float]] = {}
+    for name, one, other in zip(names, before.mean(0).tolist(), after.mean(0).tolist(), strict=True):
+        total = totals.setdefault(name, [0.0, 0.0])
+        total[0] += one
+        total[1] += other
+    record: dict[str, Any] = {
+        "attention": [{"token": n, "before": b, "after": a} for n, (b, a) in totals.items()] if len(totals) > 1 else []
+    }
+    if any(spec.kind == "image" for spec in model.schema.inputs) and len(totals) == 1:
+        from aet.adaptation.pictures import picture_grid
+
+        record["attention_images"] = picture_grid(model, rows, before, after)
+    return record
+
+
+def by_dial(state: ElasticState) -> dict[str, float]:
+    """How far each kind of dial moved."""
+    squares: dict[str, float] = {}
+    for name, tensor in state.items():
+        dial = name.rpartition(".")[2]
+        kind = f"input {dial}" if name.startswith("inputs.") else "head bias" if name.startswith("output.") else dial
+        kind = f"norm {dial}" if ".norm" in name else kind
+        squares[kind] = squares.get(kind, 0.0) + float(tensor.double().square().sum())
+    return {kind: square**0.5 for kind, square in squares.items()}

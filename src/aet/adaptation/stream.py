@@ -1,0 +1,318 @@
+"""A deployed flow of rows with its own elastic state: predict, ask, feedback, undo, reset, save, report."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from aet.adaptation.ask import draw
+from aet.adaptation.base import METHODS, Method
+from aet.adaptation.guard import GUARDS, Guard
+from aet.adaptation.kept import KeptRows
+from aet.adaptation.trace import Trace
+from aet.attention.state import ElasticState, applied, merge
+from aet.batch import Batch
+from aet.errors import ConfigError, FeedbackError
+from aet.model import Model, answer_frame
+from aet.rows import Checked
+from aet.tables import iter_tables
+
+HISTORY = 64
+"""Changes of the state that can be undone."""
+
+
+Watch = Callable[[Checked, Tensor, Tensor, bool], None]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What `undo` brings back: the state and the method's memory (its tensors are never written in place)."""
+
+    state: ElasticState
+    memory: Mapping[str, Tensor]
+    reason: str
+
+
+class Stream:
+    """Made by `model.stream(...)`. Thread-safe; the model is never changed.
+
+    Args:
+        model: the source.
+        adapt: method that proposes a state: "auto", or any other registered one.
+        guard: "earned" (default), "likely", "always", "never", or a `Guard`.
+        keep: rows kept for late labels.
+        compare: also give the source's answer beside each served one, which costs a pass.
+        transductive: adapt on a batch before answering it, not after.
+        seed: of the draws of `ask`.
+        settings: of the method.
+
+    >>> import numpy as np, pandas as pd, aet
+    >>> x = np.random.default_rng(0).normal(size=(200, 2))
+    >>> frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "sign": np.where(x.sum(1) > 0, "plus", "minus")})
+    >>> model = aet.train(frame, target="sign", config={"train": {"epochs": 5}})
+    >>> stream = model.stream()
+    >>> answers = stream.predict(frame[["a", "b"]])
+    >>> ids = stream.ask(8)
+    >>> stream.feedback(ids, frame["sign"][ids])
+    >>> answers["served_by"][0], stream.labels
+    ('source', 8)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        adapt: str = "auto",
+        guard: str | Guard = "earned",
+        keep: int = 10_000,
+        compare: bool = False,
+        transductive: bool = False,
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        if keep < 0:
+            raise ConfigError(f"keep is a number of rows, 0 or more; got {keep}.")
+        self.model, self.adapt = model, adapt
+        self.method: Method = METHODS[adapt](model, **settings)
+        self.guard = GUARDS[guard]() if isinstance(guard, str) else guard
+        self.compare, self.transductive = compare, transductive
+        self.kept = KeptRows(keep)
+        self.trace = Trace(model)
+        self.rows = self.labels = self.asked = 0
+        self.watch: Watch | None = None
+        """Called for each batch with its good rows, the source's and the proposal's logits; costs both passes."""
+        self._history: deque[Snapshot] = deque(maxlen=HISTORY)
+        self._merged: tuple[ElasticState, Model] | None = None
+        self._last: ElasticState | None = None
+        self._rng = np.random.default_rng(seed)
+        self._lock = threading.RLock()
+
+    @property
+    def state(self) -> ElasticState:
+        """The proposal's elastic state."""
+        return self.method.state
+
+    def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
+        """One answer a row, in order.
+
+        Columns: id, prediction, confidence, served_by ("source" or "proposal"), source_prediction (with `compare`),
+        problem; with `proba` also `p_{class}`.
+        """
+        return pd.concat(list(self.predict_iter(source, proba)), ignore_index=True)
+
+    def predict_iter(self, source: Any, proba: bool = False, rows: int = 8192) -> Iterator[pd.DataFrame]:
+        """`predict`, piece by piece: files are read and answered in bounded memory."""
+        for frame in iter_tables(source, rows=rows):
+            with self._lock:
+                yield self._predict(frame, proba)
+
+    def _predict(self, frame: pd.DataFrame, proba: bool) -> pd.DataFrame:
+        checked = self.model.check(frame, first=self.rows + 1)
+        batch = self.model.encode(checked.frame)
+        serving = self.guard.serving
+        started = time.perf_counter()
+        if self.transductive:
+            self._move(lambda: self.method.learn(batch), "adapted to a batch before answering it")
+        self._move(lambda: self.method.propose(batch), "moments of a batch")
+        source = None if serving and not self.compare else self.model.logits(batch)
+        served = self._proposal(batch) if serving else source
+        assert served is not None
+        self.trace.passes["served"] += len(batch) * (1 + (serving and self.compare))
+        answering = time.perf_counter() - started
+        if self.watch is not None:
+            source = self.model.logits(batch) if source is None else source
+            self.watch(checked, source, served if serving else self._proposal(batch), serving)
+        if not self.transductive:
+            self._move(lambda: self.method.learn(batch), "adapted to a batch")
+        answers = self.model.output.answers(served, proba)
+        answers.insert(2, "served_by", "proposal" if serving else "source")
+        named: Any = None if source is None or not self.compare else self.model.output.answers(source)["prediction"]
+        answers.insert(3, "source_prediction", named)
+        ids = self.model.ids(checked, self.rows, len(frame))
+        self.kept.add(batch, [ids[i] for i in checked.kept])
+        self._note(checked, frame, serving, answering, time.perf_counter() - started)
+        return answer_frame(checked, answers, ids, len(frame))
+
+    def _note(self, checked: Checked, frame: pd.DataFrame, serving: bool, answering: float, whole: float) -> None:
+        self.rows += len(frame)
+        self.trace.saw(checked.frame, self.rows)
+        self.trace.serves(self.rows - len(frame), serving, len(checked.kept), self.guard)
+        self.trace.seconds["answering"] += answering
+        self.trace.seconds["adapting"] += whole - answering
+        for sentence in checked.problems.values():
+            self.trace.event(self.rows, "quarantined", sentence)
+
+    def _proposal(self, batch: Batch) -> Tensor:
+        """The proposal's logits. A state that stayed the same since the last batch is folded into a copy of the model."""
+        state = self.method.state
+        if self._merged is not None and self._merged[0] is state:
+            return self._merged[1].logits(batch)
+        if state is self._last and len(batch):
+            self._merged = (state, merge(self.model, state))
+            return self._merged[1].logits(batch)
+        self._last, self._merged = state, None
+        with applied(state):
+            return self.model.logits(batch)
+
+    def _move(self, act: Any, reason: str) -> None:
+        """Let the method act; remember what was before if the state moved."""
+        before = Snapshot(self.method.state, self.method.memory(), reason)
+        passes = self.method.passes
+        act()
+        self.trace.passes["adapting"] += self.method.passes - passes
+        if self.method.state is not before.state:
+            self._history.append(before)
+            self.trace.moved(self.rows, self.method.state, reason)
+
+    def ask(self, count: int = 16, newest: int | None = None) -> list[Hashable]:
+        """Ids of at most `count` kept rows worth a label, drawn with known probabilities (see `aet.adaptation.ask`).
+
+        `newest`: draw from the newest rows only, so many of them.
+        """
+        with self._lock:
+            if count <= 0 or not len(self.kept):
+                return []
+            batch = self.kept.batch
+            features, uncertainty = self._features(batch)
+            taken = ~np.isnan(self.kept.weights)
+            if newest is not None:
+                taken[: max(0, len(taken) - newest)] = True
+            positions, weights = draw(features, uncertainty, taken, count, self._rng)
+            self.kept.mark_asked(positions, weights)
+            ids = [self.kept.ids[i] for i in positions]
+            self.asked += len(ids)
+            self.trace.passes["asking"] += len(batch)
+            self.trace.event(self.rows, "asked", f"{len(ids)} rows of {len(batch):,} kept")
+            return ids
+
+    @torch.no_grad()
+    def _features(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Summaries (N, D) and uncertainty (N,) under the proposal."""
+        summaries, unsure = [], []
+        with applied(self.method.state):
+            for index in torch.arange(len(batch)).split(1024):
+                taps: list[Tensor] = []
+                logits = self.model(batch[index].to(self.model.device), taps)
+                summaries.append(taps[-1][:, 0])
+                unsure.append(self.model.output.uncertainty(logits))
+        return torch.cat(summaries).double().cpu().numpy(), torch.cat(unsure).double().cpu().numpy()
+
+    def feedback(self, ids: Sequence[Hashable], labels: Sequence[Any], at_random: bool = False) -> None:
+        """Late labels, in any order, after any delay; applied before this returns.
+
+        Labels that `ask` wanted train the state and, each before it does, feed the guard. Others only train, unless
+        you say that they came `at_random`.
+
+        Raises FeedbackError (unknown id, a second label, a class the model does not know) or ForgottenRow (no longer
+        kept); then nothing has changed.
+        """
+        ids, labels = list(ids), list(labels)
+        if len(ids) != len(labels):
+            raise FeedbackError(f"Each id takes one label: got {len(ids)} ids and {len(labels)} labels.")
+        if not ids:
+            return
+        with self._lock:
+            targets = self.model.output.encode(label_frame(labels, self.model.schema.targets))
+            rows, weights = self.kept.take([plain_id(i) for i in ids])
+            rows = Batch(values=rows.values, target=targets)
+            weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
+            before = self.guard.serving
+            start = 0
+            while start < len(ids):
+                block = torch.arange(start, min(len(ids), start + max(4, (self.labels + 1) // 2)))
+                self._score(rows[block], weights[block.numpy()])
+                self._move(lambda block=block: self.method.label(rows[block]), f"{len(block)} labels")  # type: ignore[misc]
+                self.labels += len(block)
+                start += len(block)
+            self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
+            if self.guard.serving != before:
+                self.trace.event(self.rows, "served" if self.guard.serving else "held", self.guard.reason())
+
+    def _score(self, rows: Batch, weights: np.ndarray) -> None:
+        """Compare proposal and source on rows with labels that the proposal has not seen."""
+        usable = torch.from_numpy(np.flatnonzero(~np.isnan(weights)))
+        if not len(usable) or not self.guard.needs_labels:
+            return
+        chosen = rows[usable]
+        assert chosen.target is not None
+        score = self.model.output.scores
+        with applied(self.method.state):
+            proposal = score(self.model.logits(chosen), chosen.target)
+        gains = proposal - score(self.model.logits(chosen), chosen.target)
+        self.trace.passes["scoring"] += 2 * len(chosen)
+        for gain, weight in zip(gains.tolist(), weights[usable.numpy()].tolist(), strict=True):
+            self.guard.update(gain, weight)
+            self.trace.weighed(self.rows, self.guard)
+
+    def undo(self, steps: int = 1) -> None:
+        """Back to the state before the last `steps` changes, exactly. The guard's evidence stays."""
+        with self._lock:
+            if not 1 <= steps <= len(self._history):
+                raise ConfigError(f"{len(self._history)} changes can be undone, {steps} were asked for.")
+            for _ in range(steps):
+                snapshot = self._history.pop()
+            self._restore(snapshot)
+            self.trace.event(self.rows, "undo", f"{steps} changes undone, back before: {snapshot.reason}")
+
+    def reset(self) -> None:
+        """Back to the source; can be undone. The guard's evidence stays."""
+        with self._lock:
+            self._move(self.method.reset, "reset")
+            self.trace.event(self.rows, "reset", "the state is the source's")
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.method.state = snapshot.state
+        self.method.load_memory(dict(snapshot.memory))
+        self._last = self._merged = None
+        self.trace.moved(self.rows, snapshot.state, "undo")
+
+    def save(self, folder: str | Path, rows: bool = False) -> Path:
+        """Write state, guard and history; with `rows` also the rows kept for late labels. Read back by `load`."""
+        from aet.adaptation.storage import save_stream
+
+        with self._lock:
+            return save_stream(self, Path(folder), rows)
+
+    @classmethod
+    def load(cls, model: Model, folder: str | Path) -> Stream:
+        """The stream that `save` wrote, on its model."""
+        from aet.adaptation.storage import load_stream
+
+        return load_stream(model, Path(folder))
+
+    def record(self) -> dict[str, Any]:
+        """All that is known of the stream, as the report wants it."""
+        from aet.adaptation.record import stream_record
+
+        with self._lock:
+            return stream_record(self)
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write the stream's report, one self-contained HTML page."""
+        from aet.report import write
+
+        return write(self.record(), Path(path))
+
+
+def label_frame(labels: Sequence[Any], targets: Sequence[str]) -> pd.DataFrame:
+    """Labels as target columns: one value a row, or a sequence or mapping of them for several targets."""
+    if len(targets) == 1:
+        return pd.DataFrame({targets[0]: pd.Series(labels, dtype=object)})
+    return pd.DataFrame(
+        [dict(zip(targets, row, strict=True)) if not isinstance(row, Mapping) else row for row in labels]
+    )
+
+
+def plain_id(value: Any) -> Hashable:
+    """NumPy scalars as Python's."""
+    plain: Hashable = value.item() if hasattr(value, "item") else value
+    return plain

@@ -1,0 +1,125 @@
+"""Elastic self-attention and elastic norm: the two modules that carry most of the elastic state.
+
+At the zero state they are `nn.MultiheadAttention` and `nn.LayerNorm`. With dials (DESIGN: "the one formula"):
+
+    q̃ = q(1 + q_scale) + q_shift    k̃ = k(1 + k_scale)    ṽ = v(1 + v_scale) + v_shift
+    out = g · softmax(β · q̃·k̃ᵀ / √D + B) · ṽ,   β = exp(log_beta),  g = exp(log_gate)
+
+β is a factor on q̃ and g one on ṽ, so a whole state is one multiply-add over the packed q, k, v; `fold` moves it into
+the projection's weights. There is no key shift: it adds the same number to every score of a query and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aet.attention.attend import attend
+from aet.attention.state import ElasticModule
+from aet.errors import ConfigError
+
+
+def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """x(1 + scale) + shift in one pass; zero scale and shift give x."""
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+class ElasticAttention(ElasticModule):
+    """Multi-head self-attention with dials.
+
+    x (B, T, dim), bias broadcastable to (B, H, T, T), float (added) or boolean (True attends) -> (B, T, dim)
+
+    >>> import torch
+    >>> from aet.attention.state import ElasticState, applied, name_elastic
+    >>> layer = name_elastic(ElasticAttention(8, heads=2))
+    >>> x = torch.randn(3, 5, 8)
+    >>> with applied(ElasticState.zeros(layer)):
+    ...     torch.allclose(layer(x), layer.eval()(x), atol=1e-6)
+    True
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ConfigError(
+                f"The width {dim} cannot be split over {heads} heads. Choose a width that is a multiple of the heads."
+            )
+        self.heads, self.head_dim = heads, dim // heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def dial_shapes(self) -> dict[str, tuple[int, ...]]:
+        """(H, 1, D) for scales and shifts, (H, 1, 1) for the inverse temperature and the gate."""
+        wide, single = (self.heads, 1, self.head_dim), (self.heads, 1, 1)
+        wide_dials = dict.fromkeys(("q_scale", "q_shift", "k_scale", "v_scale", "v_shift"), wide)
+        return {**wide_dials, "log_beta": single, "log_gate": single}
+
+    def packed(self, dials: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Gain - 1 and shift over the packed (q, k, v) channels: (1, 3·dim), or (B, 1, 3·dim) for a batched state."""
+        beta, gate = dials["log_beta"].exp(), dials["log_gate"].exp()
+        gain = (beta * (1 + dials["q_scale"]), 1 + dials["k_scale"], gate * (1 + dials["v_scale"]))
+        shift = (beta * dials["q_shift"], torch.zeros_like(dials["k_scale"]), gate * dials["v_shift"])
+        # (..., H, 1, D) -> (..., 1, H*D): heads lie side by side in the projection's output.
+        pack = [torch.cat([part.transpose(-3, -2).flatten(-2) for part in parts], -1) for parts in (gain, shift)]
+        return pack[0] - 1, pack[1]
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attend from every token to every token."""
+        b, t, _ = x.shape
+        qkv = self.qkv(x)  # (B, T, 3*dim)
+        dials = self.dials()
+        if dials:
+            qkv = affine(qkv, *self.packed(dials))
+        query, key, value = qkv.view(b, t, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
+        mixed = attend(query, key, value, bias=bias)  # (B, H, T, D)
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(b, t, -1))
+        return out
+
+    def weights(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The attention weights themselves, (B, H, T, T), written out: for looking at, not for speed."""
+        b, t, _ = x.shape
+        qkv = self.qkv(x)
+        dials = self.dials()
+        if dials:
+            qkv = affine(qkv, *self.packed(dials))
+        query, key, _ = qkv.view(b, t, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        scores = query @ key.transpose(-2, -1) / self.head_dim**0.5
+        if bias is not None:
+            scores = scores.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else scores + bias
+        return F.softmax(scores, dim=-1)
+
+    def fold(self, dials: Mapping[str, Tensor]) -> None:
+        """W ← gain·W, b ← gain·b + shift."""
+        scale, shift = (part.flatten() for part in self.packed(dials))
+        self.qkv.weight.mul_(1 + scale[:, None])
+        self.qkv.bias.mul_(1 + scale).add_(shift)
+
+
+class ElasticNorm(nn.LayerNorm, ElasticModule):
+    """Layer norm whose output has a scale and a shift dial, (1, dim) each.
+
+    x (B, T, dim) -> (B, T, dim)
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+
+    def dial_shapes(self) -> dict[str, tuple[int, ...]]:
+        """(1, dim) each."""
+        return dict.fromkeys(("scale", "shift"), (1, *self.normalized_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Norm, then the dials."""
+        dials = self.dials()
+        if not dials:
+            return super().forward(x)
+        return affine(super().forward(x), dials["scale"], dials["shift"])
+
+    def fold(self, dials: Mapping[str, Tensor]) -> None:
+        """W ← (1 + scale)·w, b ← (1 + scale)·b + shift."""
+        gain = 1 + dials["scale"].flatten()
+        self.weight.mul_(gain)
+        self.bias.mul_(gain).add_(dials["shift"].flatten())

@@ -1,0 +1,226 @@
+"""The elastic state: the few tensors that may move after training.
+
+A state is a flat mapping `{module_path}.{dial}` to tensors. All dials are zero at the source, so the zero state *is*
+the source. A state is made active for a block of code by `applied`; modules read their own dials from it, so that one
+model serves many streams, and threads, at once::
+
+    with applied(state):
+        logits = model(batch)
+
+The batched form has one more leading axis, one state a row: `ElasticState.stack(states).rows(index)`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from aet.errors import ConfigError, NotElastic, RunError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class ElasticState(Mapping[str, Tensor]):
+    """Dials by name, `{module_path}.{dial}`.
+
+    >>> import torch
+    >>> state = ElasticState({"norm.scale": torch.zeros(1, 4), "norm.shift": torch.ones(1, 4)})
+    >>> state.nbytes, state.module("norm")["shift"].sum().item()
+    (32, 4.0)
+    >>> state.size(), state.scaled(0.5).size()
+    (2.0, 1.0)
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = dict(tensors)
+        self._modules: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in self._tensors.items():
+            path, _, dial = name.rpartition(".")
+            self._modules.setdefault(path, {})[dial] = tensor
+
+    @classmethod
+    def zeros(cls, module: nn.Module) -> ElasticState:
+        """The source's state of `module`; raises NotElastic if nothing in it can move."""
+        reference = next(module.parameters(), torch.empty(0))
+        tensors = {
+            f"{part.elastic_name}.{dial}": torch.zeros(shape, device=reference.device, dtype=reference.dtype)
+            for part in elastic_modules(module)
+            for dial, shape in part.dial_shapes().items()
+        }
+        if not tensors:
+            raise NotElastic(
+                f"{type(module).__name__} holds no elastic module: expected attention or norms built by aet, "
+                "found none. Build it with aet.train, or make it elastic first."
+            )
+        return cls(tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __repr__(self) -> str:
+        return f"ElasticState({len(self)} dials, {self.nbytes / 1024:.1f} KB, size {self.size():.4g})"
+
+    def module(self, path: str) -> Mapping[str, Tensor]:
+        """The dials of one module, empty where the state has none."""
+        return self._modules.get(path, {})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tensors take."""
+        return sum(t.numel() * t.element_size() for t in self.values())
+
+    def size(self) -> float:
+        """Euclidean norm over all dials: the distance from the source."""
+        return float(sum(float(t.detach().double().square().sum()) for t in self.values())) ** 0.5
+
+    def distance(self, other: ElasticState) -> float:
+        """Euclidean distance to another state of the same model."""
+        return self.map(lambda name, t: t - other[name]).size()
+
+    def map(self, change: Callable[[str, Tensor], Tensor]) -> ElasticState:
+        """A new state with `change(name, tensor)` in place of each tensor."""
+        return ElasticState({name: change(name, tensor) for name, tensor in self.items()})
+
+    def copy(self) -> ElasticState:
+        """A detached copy that shares no memory."""
+        return self.map(lambda _, t: t.detach().clone())
+
+    def scaled(self, factor: float) -> ElasticState:
+        """Every dial times `factor`: 0 is the source, 1 this state."""
+        return self.map(lambda _, t: t.detach() * factor)
+
+    def clipped(self, radius: float) -> ElasticState:
+        """Every element within [-radius, radius] and finite: the trust region around the source."""
+        return self.map(lambda _, t: torch.nan_to_num(t.detach()).clamp(-radius, radius))
+
+    def updated(self, tensors: Mapping[str, Tensor]) -> ElasticState:
+        """A new state with some dials replaced."""
+        return ElasticState({**self._tensors, **tensors})
+
+    def select(self, keep: Callable[[str], bool]) -> ElasticState:
+        """The dials whose name satisfies `keep`; the others stay at the source when this state is applied."""
+        return ElasticState({name: tensor for name, tensor in self.items() if keep(name)})
+
+    def trainable(self) -> ElasticState:
+        """A copy whose tensors are leaves that take a gradient."""
+        return self.map(lambda _, t: t.detach().clone().requires_grad_())
+
+    def equal(self, other: ElasticState) -> bool:
+        """Whether both hold the same dials with the same bits."""
+        return set(self) == set(other) and all(torch.equal(t, other[name]) for name, t in self.items())
+
+    @staticmethod
+    def stack(states: Sequence[ElasticState]) -> ElasticState:
+        """States of one model on a new leading axis, (S, ...)."""
+        return ElasticState({name: torch.stack([s[name] for s in states]) for name in states[0]})
+
+    def rows(self, index: Tensor) -> ElasticState:
+        """Of a stacked state, the one that each row uses: `index` (B,) gives the batched form (B, ...)."""
+        return self.map(lambda _, t: t[index])
+
+    def save(self, path: str | Path) -> None:
+        """Write as safetensors."""
+        from safetensors.torch import save_file
+
+        save_file({name: t.detach().cpu().contiguous() for name, t in self.items()}, str(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> ElasticState:
+        """Read what `save` wrote; raises RunError for a damaged or foreign file."""
+        return cls(load_tensors(path))
+
+
+def load_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; raises RunError when it is missing, damaged or foreign."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise RunError(f"{path} is missing. Expected a safetensors file there; copy the run folder again as a whole.")
+    try:
+        return load_file(str(path))
+    except (SafetensorError, ValueError, OSError) as error:
+        raise RunError(
+            f"{path} cannot be read as safetensors ({error}). It is damaged or from another program; "
+            "restore it from a copy or train again."
+        ) from error
+
+
+_ACTIVE: ContextVar[ElasticState | None] = ContextVar("aet_elastic_state", default=None)
+
+
+@contextmanager
+def applied(state: ElasticState | None) -> Iterator[None]:
+    """Make `state` the one that elastic modules use inside the block; None is the source."""
+    token = _ACTIVE.set(state)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+class ElasticModule(nn.Module):
+    """A module with dials. `name_elastic` tells it its path, under which it finds its dials in the active state."""
+
+    elastic_name: str = ""
+
+    def dial_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each dial; a batched state has one more leading axis."""
+        raise NotImplementedError
+
+    def dials(self) -> Mapping[str, Tensor]:
+        """This module's part of the active state; empty at the source."""
+        state = _ACTIVE.get()
+        return {} if state is None else state.module(self.elastic_name)
+
+    def fold(self, dials: Mapping[str, Tensor]) -> None:
+        """Absorb a shared state into the own weights."""
+        raise NotImplementedError
+
+
+def elastic_modules(module: nn.Module) -> Iterable[ElasticModule]:
+    """The elastic parts of a module, in order."""
+    return (part for part in module.modules() if isinstance(part, ElasticModule))
+
+
+def name_elastic(module: M) -> M:
+    """Give every elastic part its path from `module` as name; call once, when the module is complete."""
+    for path, part in module.named_modules():
+        if isinstance(part, ElasticModule):
+            part.elastic_name = path
+    return module
+
+
+def merge(module: M, state: ElasticState) -> M:
+    """A copy of `module` with a shared state folded into its weights: the state's answers at the source's cost.
+
+    Raises ConfigError for a batched state, which has no single set of weights.
+    """
+    merged = copy.deepcopy(module)
+    with torch.no_grad():
+        for part in elastic_modules(merged):
+            dials = state.module(part.elastic_name)
+            shapes = part.dial_shapes()
+            for dial, tensor in dials.items():
+                if tuple(tensor.shape) != shapes[dial]:
+                    raise ConfigError(
+                        f"Only one shared state can be merged: {part.elastic_name}.{dial} has shape "
+                        f"{tuple(tensor.shape)}, expected {shapes[dial]}. Merge the states one by one."
+                    )
+            if dials:
+                part.fold(dials)
+    return merged

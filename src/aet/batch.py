@@ -1,0 +1,71 @@
+"""What travels between the rooms: one batch of encoded rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded rows.
+
+    values: tensors by input name, each (B, ...); target (B,) or (B, K) or None; weight (B,) or None;
+    positions (B,) of the rows in the table they came from; streams (B,) stream ids or None.
+
+    >>> import torch
+    >>> batch = Batch({"number": torch.zeros(3, 4, 1)})
+    >>> len(batch), len(batch[torch.tensor([0, 2])])
+    (3, 2)
+    """
+
+    values: dict[str, Tensor]
+    target: Tensor | None = None
+    weight: Tensor | None = None
+    positions: Tensor | None = None
+    streams: Tensor | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        pick = lambda t: None if t is None else t[index]  # noqa: E731
+        return replace(
+            self,
+            values={name: t[index] for name, t in self.values.items()},
+            target=pick(self.target),
+            weight=pick(self.weight),
+            positions=pick(self.positions),
+            streams=pick(self.streams),
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same rows on another device."""
+        move = lambda t: None if t is None else t.to(device, non_blocking=True)  # noqa: E731
+        return replace(
+            self,
+            values={name: t.to(device, non_blocking=True) for name, t in self.values.items()},
+            target=move(self.target),
+            weight=move(self.weight),
+            positions=move(self.positions),
+            streams=move(self.streams),
+        )
+
+    @staticmethod
+    def concat(batches: Sequence[Batch]) -> Batch:
+        """Rows of several batches, in order; a part that any of them lacks is dropped."""
+
+        def join(parts: Sequence[Tensor | None]) -> Tensor | None:
+            present = [p for p in parts if p is not None]
+            return torch.cat(present) if len(present) == len(parts) else None
+
+        return Batch(
+            values={name: torch.cat([b.values[name] for b in batches]) for name in batches[0].values},
+            target=join([b.target for b in batches]),
+            weight=join([b.weight for b in batches]),
+            positions=join([b.positions for b in batches]),
+            streams=join([b.streams for b in batches]),
+        )

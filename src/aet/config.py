@@ -1,0 +1,110 @@
+"""All settings of a run, with their defaults; checked by pydantic, read from YAML or keyword arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from aet.errors import ConfigError, nearest
+
+
+class Section(BaseModel):
+    """Unknown names are errors, and settings do not change under way."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """The trunk."""
+
+    dim: PositiveInt = Field(64, description="Channels of a token.")
+    depth: PositiveInt = Field(3, description="Blocks.")
+    heads: PositiveInt = Field(4, description="Attention heads; they divide dim.")
+    expansion: PositiveFloat = Field(2.0, description="Hidden width of a block's MLP over dim.")
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class TrainConfig(Section):
+    """The loop."""
+
+    epochs: PositiveInt = 60
+    batch_size: PositiveInt = 64
+    lr: PositiveFloat = 1e-3
+    weight_decay: float = Field(0.05, ge=0)
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
+    clip: PositiveFloat = Field(1.0, description="Largest norm of the gradient.")
+    patience: PositiveInt = Field(20, description="Epochs without a better validation loss before stopping.")
+    valid: float = Field(0.2, gt=0, lt=1, description="Share of the rows, or groups, or latest times, held out.")
+    drift: float = Field(1.0, ge=0, description="Strength of the simulated drift in training; 0 turns it off.")
+    accumulate: PositiveInt = Field(1, description="Batches whose gradients make one step.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 on CUDA cards that have it, else float32."
+    )
+    compile: bool = Field(False, description="torch.compile: pays on long runs, costs up to a minute at the start.")
+    device: str = Field("auto", description="auto: CUDA if there is any, else the CPU.")
+
+
+class Config(Section):
+    """A whole run.
+
+    >>> Config.read({"train": {"epochs": 5}}).train.epochs
+    5
+    >>> Config.read({"train": {"epoch": 5}})
+    Traceback (most recent call last):
+    aet.errors.ConfigError: The setting train.epoch is unknown. Did you mean 'epochs'? Known: ...
+    """
+
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    inputs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Settings by input kind.")
+    output: dict[str, Any] = Field(default_factory=dict, description="Settings of the output kind.")
+    data: dict[str, Any] = Field(default_factory=dict, description="Arguments of aet.train: groups, kinds, id, ...")
+    seed: int = 0
+
+    @classmethod
+    def read(cls, given: Config | Mapping[str, Any] | str | Path | None, **changes: Any) -> Config:
+        """Settings from a YAML file or a mapping, with changes on top; raises ConfigError with the mend."""
+        if isinstance(given, Config):
+            given = given.model_dump()
+        elif isinstance(given, str | Path):
+            given = read_yaml(Path(given))
+        try:
+            return cls.model_validate({**(given or {}), **changes})
+        except ValidationError as error:
+            raise ConfigError(explain(cls, error)) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The settings file {path} cannot be read: {error.strerror}. Check its path.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The settings file {path} is no YAML: {error}. Compare it with the README.") from error
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"The settings file {path} must hold names and values, got {type(content).__name__}.")
+    return content or {}
+
+
+def explain(root: type[BaseModel], error: ValidationError) -> str:
+    """One sentence a mistake."""
+    sentences = []
+    for mistake in error.errors():
+        *sections, name = (str(part) for part in mistake["loc"])
+        where = ".".join((*sections, name))
+        if mistake["type"] == "extra_forbidden":
+            model = root
+            for section in sections:
+                annotation = model.model_fields[section].annotation
+                assert isinstance(annotation, type)
+                model = annotation
+            sentences.append(f"The setting {where} is unknown. {nearest(name, model.model_fields)}")
+        else:
+            sentences.append(f"The setting {where}={mistake['input']!r} is not valid: {mistake['msg']}.")
+    return " ".join(sentences)

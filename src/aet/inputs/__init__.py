@@ -1,0 +1,9 @@
+"""Columns to tokens: one file a kind."""
+
+from aet.inputs.base import INPUTS, Input
+from aet.inputs.category import CategoryInput
+from aet.inputs.image import ImageInput
+from aet.inputs.number import NumberInput
+from aet.inputs.text import TextInput
+
+__all__ = ["INPUTS", "CategoryInput", "ImageInput", "Input", "NumberInput", "TextInput"]

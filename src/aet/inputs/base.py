@@ -1,0 +1,78 @@
+"""What an input kind is: columns in, tokens out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from aet.attention.state import ElasticModule
+from aet.registry import Registry
+from aet.schema import InputSpec
+
+INPUTS: Registry[type[Input]] = Registry("input kind")
+
+
+class Input(ElasticModule):
+    """Some columns of one kind, turned into tokens.
+
+    `fit` learns scales and vocabularies from the training rows, `encode` turns rows into tensors without a gradient,
+    `forward` turns those into tokens. What `fit` learned lives in buffers or in `settings`.
+    """
+
+    kind: str
+
+    def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
+        super().__init__()
+        self.specs, self.dim = tuple(specs), dim
+
+    @classmethod
+    def bundle(cls, specs: Sequence[InputSpec]) -> list[list[InputSpec]]:
+        """Which inputs of the kind share one module; by default all."""
+        return [list(specs)]
+
+    @abstractmethod
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+        """Learn from the training rows; `settings` are the user's for this kind."""
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make the weights, once the sizes are known from `fit` or from `load_settings`."""
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able part of what `fit` learned."""
+        return {}
+
+    def load_settings(self, settings: Mapping[str, Any]) -> None:
+        """Take back what `settings` gave."""
+
+    @abstractmethod
+    def token_names(self) -> list[str]:
+        """One name a token, for people to read."""
+
+    @abstractmethod
+    def encode(self, frame: pd.DataFrame) -> Tensor:
+        """Rows as one tensor (B, ...)."""
+
+    @abstractmethod
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Values -> tokens (B, T, dim) and mask (B, T), True where a token is real, or None if all are."""
+
+    def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+        """The same rows as a drifted world would show them: one drift for the whole batch."""
+        return values
+
+    def realigned(self, values: Tensor) -> dict[str, Tensor]:
+        """Dials that bring these rows' moments to the training rows'; none for a kind without dials."""
+        return {}
+
+    def dial_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Dials of the kind; none by default."""
+        return {}
+
+    def fold(self, dials: Mapping[str, Tensor]) -> None:
+        """Absorb a shared state; nothing to do for a kind without dials."""

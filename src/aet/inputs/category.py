@@ -1,0 +1,77 @@
+"""Categories: each column is a token, each value an embedding; missing and unseen values have places of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from aet.inputs.base import INPUTS, Input
+from aet.schema import InputSpec
+
+MISSING, UNSEEN, FIRST = 0, 1, 2
+
+
+@INPUTS.register("category")
+class CategoryInput(Input):
+    """Category columns. Encoded: (B, G) places; 0 is missing, 1 unseen.
+
+    Values that occur once in training count as unseen, so that the unseen place is trained.
+    """
+
+    kind = "category"
+
+    def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
+        super().__init__(specs, dim)
+        self.columns = [spec.columns[0] for spec in specs]
+        self.places: list[dict[str, int]] = [{} for _ in specs]
+
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+        """The values of each column, the most frequent `max_values` (default 1,000) of them."""
+        limit = int(settings.get("max_values", 1000))
+        for column, places in zip(self.columns, self.places, strict=True):
+            counts = frame[column].dropna().astype(str).value_counts()
+            often = counts[counts > 1] if (counts > 1).any() else counts
+            places.update({value: place for place, value in enumerate(sorted(often.index[:limit]), FIRST)})
+
+    def build(self) -> None:
+        """One table for all columns, each with its own stretch."""
+        sizes = [FIRST + len(places) for places in self.places]
+        starts = torch.tensor([0, *np.cumsum(sizes)[:-1].tolist()])
+        self.register_buffer("starts", starts, persistent=False)
+        self.embedding = nn.Embedding(sum(sizes), self.dim)
+
+    def settings(self) -> dict[str, Any]:
+        """The values in the order of their places."""
+        return {"values": [list(places) for places in self.places]}
+
+    def load_settings(self, settings: Mapping[str, Any]) -> None:
+        """Take back the values."""
+        self.places = [{value: place for place, value in enumerate(values, FIRST)} for values in settings["values"]]
+
+    def token_names(self) -> list[str]:
+        """The columns' names."""
+        return [spec.name for spec in self.specs]
+
+    def encode(self, frame: pd.DataFrame) -> Tensor:
+        """Places of the values."""
+        coded = []
+        for column, places in zip(self.columns, self.places, strict=True):
+            cells = frame[column]
+            found = cells.astype(str).map(places).fillna(UNSEEN).to_numpy(np.int64)
+            coded.append(np.where(cells.isna().to_numpy(), MISSING, found))
+        return torch.from_numpy(np.stack(coded, 1))
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Values (B, G) -> tokens (B, G, dim)."""
+        return self.embedding(values + self.starts), None
+
+    def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+        """Some values become unseen."""
+        amount = 0.2 * strength * torch.rand((), generator=generator)
+        hidden = torch.rand(values.shape, generator=generator) < amount
+        return values.masked_fill(hidden, UNSEEN)

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: drift and, later, label-free performance."""

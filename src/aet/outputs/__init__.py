@@ -1,0 +1,8 @@
+"""Summary to answers: one file a kind."""
+
+from aet.outputs.base import OUTPUTS, Output
+from aet.outputs.label import LabelOutput
+from aet.outputs.multilabel import MultilabelOutput
+from aet.outputs.number import NumberOutput
+
+__all__ = ["OUTPUTS", "LabelOutput", "MultilabelOutput", "NumberOutput", "Output"]

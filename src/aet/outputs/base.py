@@ -1,0 +1,121 @@
+"""What an output kind is: summary in; answer, loss, score and metric out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from aet.attention.state import ElasticModule
+from aet.registry import Registry
+
+OUTPUTS: Registry[type[Output]] = Registry("output kind")
+
+
+class Output(ElasticModule):
+    """A linear head on the summary, with the head's bias as its dial.
+
+    summary (B, dim) -> logits (B, width)
+    """
+
+    kind: str
+    metric: str
+    """The figure people read first; higher is better."""
+    head: nn.Linear
+
+    def __init__(self, targets: Sequence[str], dim: int) -> None:
+        super().__init__()
+        self.targets, self.dim = tuple(targets), dim
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """How many logits."""
+
+    @abstractmethod
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+        """Learn classes or scale from the training rows."""
+
+    def build(self) -> None:
+        """Make the head, once the width is known."""
+        self.head = nn.Linear(self.dim, self.width)
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able part of what `fit` learned."""
+        return {}
+
+    def load_settings(self, settings: Mapping[str, Any]) -> None:
+        """Take back what `settings` gave."""
+
+    @abstractmethod
+    def encode(self, frame: pd.DataFrame) -> Tensor:
+        """Targets as a tensor; raises FeedbackError for an answer the model cannot give."""
+
+    def forward(self, summary: Tensor) -> Tensor:
+        """Summary (B, dim) -> logits (B, width)."""
+        logits: Tensor = self.head(summary)
+        dials = self.dials()
+        return logits + dials["bias"] if dials else logits
+
+    @abstractmethod
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of each row (B,)."""
+
+    def loss(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Mean loss; rows count by their weight, so that weight 2 is the row given twice."""
+        losses = self.losses(logits, target)
+        return losses.mean() if weight is None else (losses * weight).sum() / weight.sum().clamp_min(1e-12)
+
+    @abstractmethod
+    def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
+        """What people get: `prediction`, `confidence` and, by kind or if asked, more columns."""
+
+    @abstractmethod
+    def scores(self, logits: Tensor, target: Tensor) -> Tensor:
+        """How right each row is, (B,) in 0..1: what guards compare and streams report."""
+
+    @abstractmethod
+    def uncertainty(self, logits: Tensor) -> Tensor:
+        """How unsure each row is, (B,) in 0..1."""
+
+    @abstractmethod
+    def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
+        """All figures of the kind, `self.metric` among them."""
+
+    def calibrate(self, logits: Tensor, target: Tensor) -> None:
+        """Fit the calibration on rows not trained on."""
+
+    def dial_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The head's bias, (width,)."""
+        return {"bias": (self.width,)}
+
+    def fold(self, dials: Mapping[str, Tensor]) -> None:
+        """B ← b + bias."""
+        self.head.bias.add_(dials["bias"])
+
+
+def fit_temperature(losses: Any) -> float:
+    """The temperature that minimises `losses(log_temperature)`, by golden-section search over 1/20 to 20.
+
+    The likelihood is unimodal in it (Guo et al. 2017, 1706.04599).
+    """
+    from scipy.optimize import minimize_scalar
+
+    best = minimize_scalar(lambda log_t: float(losses(torch.tensor(log_t))), bounds=(-3.0, 3.0), method="bounded")
+    return float(torch.tensor(best.x).exp())
+
+
+def expected_calibration_error(confidence: Tensor, correct: Tensor, bins: int = 15) -> float:
+    """Σ_b |B_b|/N · |accuracy(B_b) - confidence(B_b)| over equally wide bins (Naeini et al. 2015).
+
+    >>> import torch
+    >>> expected_calibration_error(torch.tensor([0.8, 0.8]), torch.tensor([1.0, 0.0]))
+    0.3
+    """
+    place = (confidence * bins).long().clamp(0, bins - 1)
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, (correct - confidence).double())
+    return round(float(gap.abs().sum() / max(len(confidence), 1)), 6)

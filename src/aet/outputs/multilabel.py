@@ -1,0 +1,120 @@
+"""Several yes-or-no answers a row: binary cross-entropy, one calibrated probability a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aet.errors import DataError, FeedbackError
+from aet.outputs.base import OUTPUTS, Output, expected_calibration_error, fit_temperature
+
+
+@OUTPUTS.register("multilabel")
+class MultilabelOutput(Output):
+    """Targets: (B, K) zeros and ones.
+
+    Settings: `class_weight` ("balanced" weighs the ones of a label by zeros / ones).
+    """
+
+    kind = "multilabel"
+    metric = "accuracy"
+    temperature: Tensor
+    positive_weight: Tensor
+
+    @property
+    def width(self) -> int:
+        """Number of labels."""
+        return len(self.targets)
+
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+        """Check that every label is sometimes on and sometimes off."""
+        target = self.encode(frame)
+        shares = target.mean(0)
+        for name, share in zip(self.targets, shares.tolist(), strict=True):
+            if share in (0.0, 1.0):
+                raise DataError(
+                    f"The label {name!r} is always {int(share)} in the training rows: expected both 0 and 1. "
+                    "Drop it from the target, or add rows."
+                )
+        self.reserve()
+        if settings.get("class_weight") == "balanced":
+            self.positive_weight.copy_((1 - shares) / shares)
+
+    def reserve(self) -> None:
+        """Buffers."""
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("positive_weight", torch.ones(self.width))
+
+    def load_settings(self, settings: Mapping[str, Any]) -> None:
+        """Nothing but the buffers."""
+        self.reserve()
+
+    def encode(self, frame: pd.DataFrame) -> Tensor:
+        """(B, K) zeros and ones."""
+        try:
+            target = frame[list(self.targets)].astype(float).to_numpy(np.float32)
+        except (TypeError, ValueError) as error:
+            raise FeedbackError(f"Labels of {list(self.targets)} must be 0 or 1: {error}.") from error
+        if not np.isin(target, (0.0, 1.0)).all():
+            raise FeedbackError(f"Labels of {list(self.targets)} must be 0 or 1; other values were given.")
+        return torch.tensor(target)
+
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean binary cross-entropy over the labels."""
+        return F.binary_cross_entropy_with_logits(
+            logits, target, pos_weight=self.positive_weight, reduction="none"
+        ).mean(-1)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """σ(z / T), (B, K)."""
+        return torch.sigmoid(logits / self.temperature)
+
+    def calibrate(self, logits: Tensor, target: Tensor) -> None:
+        """T minimises the validation loss."""
+        found = fit_temperature(lambda log_t: F.binary_cross_entropy_with_logits(logits / log_t.exp(), target))
+        self.temperature.fill_(found)
+
+    def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
+        """`prediction`: the names of the labels that are on, joined by "|"; `confidence`: of the least sure label."""
+        p = self.probabilities(logits).cpu().numpy()
+        names = np.array(self.targets)
+        out = pd.DataFrame(
+            {
+                "prediction": ["|".join(names[row]) for row in p > 0.5],
+                "confidence": np.maximum(p, 1 - p).min(-1) if len(p) else np.empty(0),
+            }
+        )
+        if proba:
+            out = pd.concat([out, pd.DataFrame(p, columns=[f"p_{name}" for name in self.targets])], axis=1)
+        return out
+
+    def scores(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Share of labels that are right."""
+        return ((logits > 0) == (target > 0.5)).float().mean(-1)
+
+    def uncertainty(self, logits: Tensor) -> Tensor:
+        """Mean binary entropy over log 2."""
+        p = self.probabilities(logits)
+        return (torch.special.entr(p) + torch.special.entr(1 - p)).mean(-1) / float(np.log(2))
+
+    def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
+        """Share of right labels, of wholly right rows, macro F1, log loss, calibration error."""
+        from sklearn.metrics import f1_score
+
+        right = (logits > 0) == (target > 0.5)
+        p = self.probabilities(logits)
+        truth, guess = target.cpu().numpy().astype(int), (logits > 0).cpu().numpy().astype(int)
+        confidence = torch.maximum(p, 1 - p).flatten().cpu()
+        return {
+            "accuracy": float(right.float().mean()),
+            "exact_match": float(right.all(-1).float().mean()),
+            "macro_f1": float(f1_score(truth, guess, average="macro", zero_division=0.0)),
+            "log_loss": float(F.binary_cross_entropy(p.clamp(1e-7, 1 - 1e-7), target)),
+            "ece": expected_calibration_error(confidence, right.float().flatten().cpu()),
+        }

@@ -1,0 +1,127 @@
+"""A number with an interval: squared error for the mean, quantile loss for the ends, widths fixed on validation rows.
+
+The interval is conformalised quantile regression (Romano, Patterson and Candès 2019, 1905.03222): the ends are moved by
+the (1 - α)(1 + 1/n) quantile of E_i = max(lower_i - y_i, y_i - upper_i) over n rows not trained on, so that it covers
+at least 1 - α of exchangeable rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from aet.errors import DataError, FeedbackError
+from aet.outputs.base import OUTPUTS, Output
+
+ALPHA = 0.1
+
+
+@OUTPUTS.register("number")
+class NumberOutput(Output):
+    """Regression. Targets: (B,) standardised. Logits: mean, lower, upper, standardised."""
+
+    kind = "number"
+    metric = "r2"
+    width = 3
+    center: Tensor
+    spread: Tensor
+    widening: Tensor
+
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+        """Mean and standard deviation of the target."""
+        target = frame[self.targets[0]].astype(float).to_numpy()
+        if not np.std(target) > 0:
+            raise DataError(
+                f"The target {self.targets[0]!r} is {target[0] if len(target) else 'empty'} in every row: expected "
+                "numbers that differ. Name another target, or add rows."
+            )
+        self.reserve()
+        self.center.fill_(float(np.mean(target)))
+        self.spread.fill_(float(np.std(target)))
+
+    def reserve(self) -> None:
+        """Buffers, in float64 because targets may be large."""
+        self.register_buffer("center", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("spread", torch.ones((), dtype=torch.float64))
+        self.register_buffer("widening", torch.zeros(()))
+
+    def load_settings(self, settings: Mapping[str, Any]) -> None:
+        """Nothing but the buffers."""
+        self.reserve()
+
+    def encode(self, frame: pd.DataFrame) -> Tensor:
+        """(y - center) / spread."""
+        try:
+            target = frame[self.targets[0]].astype(float).to_numpy()
+        except (TypeError, ValueError) as error:
+            raise FeedbackError(f"Answers for {self.targets[0]!r} must be numbers: {error}.") from error
+        if not np.isfinite(target).all():
+            raise FeedbackError(f"Answers for {self.targets[0]!r} must be finite numbers.")
+        scaled = (torch.tensor(target) - self.center.cpu()) / self.spread.cpu()
+        return scaled.float()
+
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(y - mean)² + pinball(lower, α/2) + pinball(upper, 1 - α/2)."""
+        mean, lower, upper = logits.unbind(-1)
+        squared = (target - mean).square()
+        return squared + pinball(target - lower, ALPHA / 2) + pinball(target - upper, 1 - ALPHA / 2)
+
+    def interval(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Lower and upper end (B,), standardised; never on the wrong side of the mean."""
+        mean, lower, upper = logits.unbind(-1)
+        return torch.minimum(lower - self.widening, mean), torch.maximum(upper + self.widening, mean)
+
+    def calibrate(self, logits: Tensor, target: Tensor) -> None:
+        """The conformal widening."""
+        _, lower, upper = logits.unbind(-1)
+        misses = torch.maximum(lower - target, target - upper).double()
+        level = min(1.0, (1 - ALPHA) * (1 + 1 / len(misses)))
+        self.widening.fill_(float(torch.quantile(misses, level, interpolation="higher")))
+
+    def natural(self, standardised: Tensor) -> np.ndarray:
+        """Back in the target's unit."""
+        return (standardised.cpu().double() * self.spread.cpu() + self.center.cpu()).numpy()
+
+    def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
+        """`prediction`, `lower`, `upper` (90 %), `confidence`: 1 - half-width in spreads of the target, at least 0."""
+        lower, upper = self.interval(logits)
+        return pd.DataFrame(
+            {
+                "prediction": self.natural(logits[:, 0]),
+                "confidence": 1 - self.uncertainty(logits).cpu().numpy(),
+                "lower": self.natural(lower),
+                "upper": self.natural(upper),
+            }
+        )
+
+    def scores(self, logits: Tensor, target: Tensor) -> Tensor:
+        """1 - |error| in spreads of the target, at least 0."""
+        return (1 - (logits[:, 0] - target).abs()).clamp_min(0)
+
+    def uncertainty(self, logits: Tensor) -> Tensor:
+        """Half the interval's width in spreads of the target, at most 1."""
+        lower, upper = self.interval(logits)
+        return ((upper - lower) / 2).clamp(0, 1)
+
+    def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
+        """R², mean absolute and root mean squared error in the target's unit, coverage of the interval."""
+        error = (logits[:, 0] - target).double()
+        variance = (target.double() - target.double().mean()).square().mean()
+        lower, upper = self.interval(logits)
+        spread = float(self.spread)
+        return {
+            "r2": float(1 - error.square().mean() / variance.clamp_min(1e-12)),
+            "mae": float(error.abs().mean()) * spread,
+            "rmse": float(error.square().mean().sqrt()) * spread,
+            "coverage": float(((target >= lower) & (target <= upper)).float().mean()),
+        }
+
+
+def pinball(error: Tensor, level: float) -> Tensor:
+    """max(level·e, (level - 1)·e)."""
+    return torch.maximum(level * error, (level - 1) * error)

@@ -1,0 +1,53 @@
+"""One idea, one file, one decorator: the registries that the contract tests walk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from aet.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named things of one sort.
+
+    >>> animals = Registry("animal")
+    >>> @animals.register("cat")
+    ... class Cat: pass
+    >>> animals["cat"] is Cat, list(animals)
+    (True, ['cat'])
+    >>> animals["cta"]
+    Traceback (most recent call last):
+    aet.errors.ConfigError: There is no animal 'cta'. Did you mean 'cat'? Known: 'cat'.
+    """
+
+    def __init__(self, sort: str) -> None:
+        self.sort = sort
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Class or function decorator that enters the decorated thing under `name`."""
+
+        def enter(thing: T) -> T:
+            if name in self._entries:
+                raise ConfigError(f"The {self.sort} {name!r} is registered twice. Give one of the two another name.")
+            self._entries[name] = thing
+            return thing
+
+        return enter
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            raise ConfigError(f"There is no {self.sort} {name!r}. {nearest(name, self._entries)}")
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,145 @@
+"""The whole page: template, style and script in one file that asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from aet.errors import ConfigError, DataError
+from aet.report import inside, sections
+from aet.report.headline import answer
+from aet.report.text import Metric, date, escape, mapping
+from aet.report.tiles import headline
+
+SECTIONS: tuple[Callable[[Mapping[str, Any], Metric], str], ...] = (
+    sections.over_rows,
+    sections.by_part,
+    sections.drift,
+    inside.attention,
+    sections.reliability,
+    sections.guard,
+    sections.events,
+    inside.state,
+    inside.training,
+    inside.cost,
+)
+
+WORDS = {
+    "source": "the model as trained; it never moves",
+    "proposal": "what the adapted model would score if it were always served",
+    "served": "what was really answered, after the guard had its say",
+    "harm": "source − served in points, with its paired 95\u00a0% interval; below zero is a gain",
+    "moved by": "distance between a column's values in training and in the stream",
+    "forwards": "passes through the model for each row, the source's included; a backward counts as two",
+}
+
+
+def render(record: Mapping[str, Any]) -> str:
+    """The report of one run as a complete HTML page.
+
+    Sections without data leave themselves out; numbers that are None or not finite are written as a dash.
+    The page loads nothing, and its content policy lets no script run but its own.
+
+    Args:
+        record: what the run knows of itself; only `title` and `model` are needed.
+
+    Returns:
+        HTML, a few hundred kilobytes at most.
+
+    Raises:
+        DataError: `title` or `model` is missing, or a number is none.
+
+    >>> page = render({"title": "Gas <sensors>", "model": {"valid": {"accuracy": 0.978}}})
+    >>> "<title>Gas &lt;sensors&gt;</title>" in page, "97.8" in page
+    (True, True)
+    """
+    if not isinstance(record, Mapping) or "title" not in record or not isinstance(record.get("model"), Mapping):
+        given = sorted(map(str, record)) if isinstance(record, Mapping) else type(record).__name__
+        raise DataError(
+            "The report needs a record with a title and a model. Expected a mapping with 'title' and "
+            f"'model' (itself a mapping); given: {given}. Add what is missing."
+        )
+    metric = answer(record).metric
+    body = [made for made in (draw(record, metric) for draw in SECTIONS) if made]
+    links = re.findall(r'<h2 id="(\w+)-title">(.*?)</h2>', "".join(body))
+    style, script = resource("style.css"), resource("report.js")
+    return Template(resource("page.html")).substitute(
+        policy=f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}; "
+        "base-uri 'none'; form-action 'none'",
+        title=escape(record["title"]),
+        subtitle=escape(subtitle(record)),
+        headline=headline(record),
+        contents="".join(f'<a href="#{key}">{title}</a>' for key, title in links),
+        sections="".join(body),
+        words=words() if answer(record).stream else "",
+        made=made_by(record),
+        style=style,
+        script=script,
+    )
+
+
+def write(record: Mapping[str, Any], path: str | Path) -> Path:
+    """Write the report of one run to a file, making its folder if need be; returns the path.
+
+    Raises:
+        ConfigError: the path is a folder.
+        DataError: as `render`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder. Expected a file for the report; give {path / 'report.html'} instead.")
+    page = render(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def resource(name: str) -> str:
+    """A file that lies beside this one."""
+    return files("aet.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def digest(content: str) -> str:
+    """What a content policy knows an inline block by.
+
+    >>> digest("")
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+    """
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def subtitle(record: Mapping[str, Any]) -> str:
+    """What ran, in a line."""
+    model, stream = mapping(record, "model"), mapping(record, "stream")
+    said = [
+        f"predicts {model['target']}" if model.get("target") else "",
+        date(record["created"]) if record.get("created") else "",
+    ]
+    said += [
+        f"adapt {stream['adapt']}" if stream.get("adapt") else "",
+        f"guard {stream['guard']}" if stream.get("guard") else "",
+    ]
+    return " · ".join(s for s in said if s)
+
+
+def words() -> str:
+    """The words of the report, explained."""
+    listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in WORDS.items())
+    return f'<h2>Words</h2><dl class="words">{listed}</dl>'
+
+
+def made_by(record: Mapping[str, Any]) -> str:
+    """Who made the page, when, and how to make it again; HTML."""
+    version = f" {record['version']}" if record.get("version") else ""
+    made = f"Made by aet{version}" + (f" on {date(record['created'])}" if record.get("created") else "") + "."
+    ways = ["<code>aet report RUN</code>"]
+    if answer(record).stream:
+        ways.insert(0, '<code>stream.report("report.html")</code>')
+    again = f"To make this page again: {' or '.join(ways)}."
+    return f"{escape(made)} {again} The same seed and the same rows in the same order give the same numbers."

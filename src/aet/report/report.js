@@ -1,0 +1,32 @@
+(() => {
+  "use strict";
+  const tip = document.createElement("div");
+  tip.className = "tip";
+  tip.hidden = true;
+  tip.setAttribute("aria-hidden", "true");
+  document.body.append(tip);
+
+  for (const title of document.querySelectorAll("svg title")) {
+    const mark = title.parentElement;
+    mark.dataset.tip = title.textContent;
+    title.remove();
+  }
+
+  const show = (event) => {
+    const mark = event.target.closest?.("[data-tip]");
+    tip.hidden = !mark;
+    if (!mark) return;
+    tip.textContent = mark.dataset.tip;
+    const { width, height } = tip.getBoundingClientRect();
+    const room = document.documentElement.clientWidth;
+    const left = Math.min(Math.max(8, event.clientX - width / 2), room - width - 8);
+    const above = event.clientY - height - 16;
+    tip.style.left = `${left}px`;
+    tip.style.top = `${above > 8 ? above : event.clientY + 20}px`;
+  };
+
+  document.addEventListener("pointermove", show, { passive: true });
+  document.addEventListener("pointerdown", show, { passive: true });
+  document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+  document.documentElement.dataset.ready = "true";
+})();

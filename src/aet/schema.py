@@ -1,0 +1,384 @@
+"""Columns and what they mean: inputs of four kinds, the target, and the roles id, time, group and weight."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aet.errors import DataError, SchemaError, nearest
+from aet.rows import parse_numbers
+
+KINDS = ("number", "category", "text", "image")
+OUTPUTS = ("label", "multilabel", "number")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+
+class SchemaWarning(UserWarning):
+    """A column is left out, or holds nothing."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of the model: a column, or several numeric columns read as one token.
+
+    >>> InputSpec("s00", "number", ("c2", "c3")).columns
+    ('c2', 'c3')
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise SchemaError(f"Input {self.name!r}: no kind {self.kind!r}. {nearest(self.kind, KINDS)}")
+        if not self.columns or (len(self.columns) > 1 and self.kind != "number"):
+            raise SchemaError(
+                f"Input {self.name!r} of kind {self.kind!r} has {len(self.columns)} columns: expected one "
+                "or several numeric ones. Make an input of each."
+            )
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the columns of a table are to a model; made by `infer`, kept as JSON by `to_dict`.
+
+    `output` is "label" (one class a row), "multilabel" (several 0/1 columns) or "number".
+
+    >>> schema = Schema((InputSpec("age", "number", ("age",)),), ("risk",), "label", id="uid")
+    >>> Schema.from_dict(schema.to_dict()) == schema
+    True
+    >>> print(schema.describe())
+    role    name  kind    columns
+    input   age   number  age
+    target  risk  label   risk
+    id      uid           uid
+    >>> schema.check(pd.DataFrame({"Age": [41], "uid": [7]}), need_target=False)
+    Traceback (most recent call last):
+    aet.errors.SchemaError: Missing columns: 'age' ('Age' is new: renamed?). New columns: 'Age'. ...
+    """
+
+    inputs: tuple[InputSpec, ...]
+    targets: tuple[str, ...]
+    output: str
+    id: str | None = None
+    time: str | None = None
+    group: str | None = None
+    weight: str | None = None
+    ignored: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.output not in OUTPUTS:
+            raise SchemaError(f"The output {self.output!r} is unknown. {nearest(self.output, OUTPUTS)}")
+        if not self.targets or (len(self.targets) > 1) != (self.output == "multilabel"):
+            raise SchemaError(
+                f"The output {self.output!r} has {len(self.targets)} targets: expected two or more for "
+                "'multilabel', one otherwise. Name others."
+            )
+        _once([*self.input_columns, *self.targets, *self.roles.values(), *self.ignored], "column")
+        _once([spec.name for spec in self.inputs], "input name")
+
+    @property
+    def target(self) -> str:
+        """The first (for most outputs the only) target column."""
+        return self.targets[0]
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """The columns of all inputs, in the order of the inputs."""
+        return tuple(column for spec in self.inputs for column in spec.columns)
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The declared roles among id, time, group and weight, each with its column."""
+        roles = {"id": self.id, "time": self.time, "group": self.group, "weight": self.weight}
+        return {role: column for role, column in roles.items() if column is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts and texts, ready for JSON."""
+        plain = asdict(self)
+        inputs = [{**spec, "columns": list(spec["columns"])} for spec in plain["inputs"]]
+        return {**plain, "inputs": inputs, "targets": list(self.targets), "ignored": list(self.ignored)}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Schema:
+        """The schema that `to_dict` wrote; `SchemaError` if the dict is none."""
+        try:
+            fields = {**d}
+            inputs = [InputSpec(s["name"], s["kind"], tuple(s["columns"])) for s in fields.pop("inputs")]
+            targets, ignored = tuple(fields.pop("targets")), tuple(fields.pop("ignored", ()))
+            return cls(tuple(inputs), targets, ignored=ignored, **fields)
+        except (KeyError, TypeError) as error:
+            raise SchemaError(
+                f"No schema ({error}): expected what Schema.to_dict() gives, with inputs, targets, output."
+            ) from error
+
+    def describe(self) -> str:
+        """A table for people: role, name, kind and columns, one line each."""
+        lines = [("role", "name", "kind", "columns")]
+        for spec in self.inputs:
+            many = f"{len(spec.columns)}: {spec.columns[0]} ... {spec.columns[-1]}"
+            lines.append(("input", spec.name, spec.kind, many if len(spec.columns) > 1 else spec.columns[0]))
+        lines += [("target", target, self.output, target) for target in self.targets]
+        lines += [(role, column, "", column) for role, column in self.roles.items()]
+        lines += [("ignored", column, "", column) for column in self.ignored]
+        widths = [max(len(line[i]) for line in lines) for i in range(3)]
+        padded = [[cell.ljust(w) for cell, w in zip(line, [*widths, 0], strict=True)] for line in lines]
+        return "\n".join("  ".join(line).rstrip() for line in padded)
+
+    def check(self, frame: pd.DataFrame, *, need_target: bool) -> None:
+        """`SchemaError` unless the frame has all inputs and the id, and if needed the targets and the weight.
+
+        Further columns are no error; the message lists them, since a new name may be an old column renamed.
+        """
+        needed = [*self.input_columns, *([self.id] if self.id else [])]
+        if need_target:
+            needed += [*self.targets, *([self.weight] if self.weight else [])]
+        missing = [column for column in needed if column not in frame.columns]
+        if not missing:
+            return
+        known = {*needed, *self.targets, *self.roles.values(), *self.ignored}
+        new = [str(column) for column in frame.columns if column not in known]
+        raise SchemaError(
+            f"Missing columns: {_listed(_renamed(column, new) for column in missing)}. New columns: "
+            f"{_listed(map(repr, new)) or 'none'}. Expected: {_listed(map(repr, needed))}. Rename or add."
+        )
+
+
+def _once(names: Iterable[str], sort: str) -> None:
+    if twice := [repr(name) for name, count in Counter(names).items() if count > 1]:
+        raise SchemaError(f"The {sort} {_listed(twice)} is used twice. Expected one use of each: drop the other.")
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(names[:20]) + more
+
+
+def _renamed(column: str, new: Sequence[str]) -> str:
+    plain = {re.sub(r"[\W_]", "", name).lower(): name for name in new}
+    close = get_close_matches(re.sub(r"[\W_]", "", column).lower(), plain, n=1)
+    return f"{column!r} ({plain[close[0]]!r} is new: renamed?)" if close else repr(column)
+
+
+def infer(
+    frame: pd.DataFrame,
+    target: str | Sequence[str],
+    *,
+    groups: Mapping[str, str | Sequence[str]] | None = None,
+    kinds: Mapping[str, str] | None = None,
+    id: str | None = None,
+    time: str | None = None,
+    group: str | None = None,
+    weight: str | None = None,
+    ignore: Sequence[str] = (),
+    output: str | None = None,
+) -> Schema:
+    """The schema of a frame: kinds by the rules below unless `kinds` says otherwise.
+
+    Kinds, first rule that fits: no value in any row -> left out; booleans, pandas categories -> category;
+    numbers, dates and durations -> number (small whole numbers too; dates become seconds, see `aet.rows`);
+    2-D or 3-D arrays and PIL images -> image; at least 90 % of the cells parse as numbers -> number; other
+    objects -> left out; texts that end like image files -> image if such a file exists, else left out; more
+    than half of the rows (or 200) distinct and 3 words or more on average -> text; all distinct in more than
+    20 rows -> left out, it looks like an id; else category. Every column left out without being told raises a
+    `SchemaWarning` and is listed in `ignored`.
+
+    `groups` reads several numeric columns as one token: ``{"s00": ["c2", "c3"]}`` or the span ``{"s00":
+    "c2:c9"}``, both ends included, by position. `kinds` maps a column to one of number, category, text,
+    image, ignore.
+
+    Output: a list of 0/1 target columns -> multilabel; texts, booleans, categories with at most 100 classes
+    or as many as half of the rows -> label; whole numbers with 2 values, or at most 20 values that repeat (at
+    most half as many as rows) -> label; other numbers -> number. Rows without a target are left to
+    `aet.rows`.
+
+    Raises `SchemaError` for names and kinds that do not exist or are used twice, `DataError` for a target
+    with one class or none.
+
+    >>> frame = pd.DataFrame({"a": [1.5, 2.0, 0.5], "b": ["x", "y", "x"], "y": ["no", "yes", "no"]})
+    >>> print(infer(frame, "y").describe())
+    role    name  kind      columns
+    input   a     number    a
+    input   b     category  b
+    target  y     label     y
+    """
+    names = [str(name) for name in frame.columns]
+    frame = frame.set_axis(names, axis="columns")
+    _once(names, "column name")
+    if not target:
+        raise SchemaError(f"No target was named: say target='...'. {nearest('target', names)}")
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    roles = {"id": id, "time": time, "group": group, "weight": weight}
+    told = {"target": targets, **{role: (column,) for role, column in roles.items() if column is not None}}
+    told["ignore"] = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    spans = {name: _span(name, columns, names) for name, columns in (groups or {}).items()}
+    kinds = dict(kinds or {})
+    for what, columns in {**told, "kinds": tuple(kinds)}.items():
+        for column in columns:
+            if column not in names:
+                raise SchemaError(f"{what}: there is no column {column!r}. {nearest(column, names)}")
+    choices = (*KINDS, "ignore")
+    for column, kind in kinds.items():
+        if kind not in choices:
+            raise SchemaError(f"kinds: column {column!r}: no kind {kind!r}. {nearest(kind, choices)}")
+    _once([column for each in (*told.values(), *spans.values(), kinds) for column in each], "column")
+    grouped = {column: name for name, columns in spans.items() for column in columns}
+    if clash := [name for name in spans if name in names and name not in spans[name]]:
+        raise SchemaError(f"groups: {clash[0]!r} is a column too. Expected a new name: rename the group.")
+
+    taken = {column for columns in told.values() for column in columns}
+    ignored = list(told["ignore"])
+    inputs: dict[str, InputSpec] = {}
+    for column in [name for name in names if name not in taken]:
+        if column in grouped:
+            _numeric_or_raise(frame[column], grouped[column])
+            inputs[grouped[column]] = InputSpec(grouped[column], "number", spans[grouped[column]])
+            continue
+        found, reason = (kinds[column], "") if column in kinds else _kind(frame[column])
+        if found in KINDS:
+            inputs[column] = InputSpec(column, found, (column,))
+            continue
+        ignored.append(column)
+        if reason:
+            way = f"kinds={{{column!r}: ...}} gives it a kind, or 'ignore' to silence this."
+            warnings.warn(f"Column {column!r} is left out: {reason}; {way}", SchemaWarning, stacklevel=2)
+    if not inputs:
+        raise SchemaError(
+            f"No input is left, left out are {_listed(map(repr, ignored)) or 'none'}. Expected a column to "
+            " learn from. Give one a kind, for example kinds={'name': 'category'}."
+        )
+    output = output or _output(frame, targets)
+    left_out = tuple(column for column in names if column in ignored)
+    schema = Schema(tuple(inputs.values()), targets, output, id, time, group, weight, left_out)
+    _classes_or_raise(frame, schema)
+    return schema
+
+
+def _span(name: str, columns: str | Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a group: a list of names or spans, a span "first:last", or one name."""
+    found: list[str] = []
+    for part in [columns] if isinstance(columns, str) else columns:
+        cuts = [(part[:i], part[i + 1 :]) for i, mark in enumerate(part) if mark == ":"]
+        ends = [(a, b) for a, b in cuts if a in names and b in names]
+        if part in names:
+            found.append(part)
+        elif ends:
+            start, stop = (names.index(end) for end in ends[0])
+            if start > stop:
+                raise SchemaError(f"groups: {name!r}: the span {part!r} runs backwards. Swap its two ends.")
+            found += names[start : stop + 1]
+        else:
+            wrong = next((end for end in part.split(":") if end not in names), part)
+            raise SchemaError(f"groups: {name!r}: there is no column {wrong!r}. {nearest(wrong, names)}")
+    if not found:
+        raise SchemaError(f"groups: {name!r} has no column. Expected a list of names, or a span as 'c2:c9'.")
+    return tuple(found)
+
+
+def _numeric_or_raise(column: pd.Series[Any], group: str) -> None:
+    filled = column[column.notna()]
+    wrong = parse_numbers(filled)[1]
+    where = f"groups: {group!r}: column {column.name!r}"
+    if filled.empty:
+        warnings.warn(f"{where} has no value in any row.", SchemaWarning, stacklevel=3)
+    elif wrong.mean() > 0.1:
+        example = f"{filled.iloc[int(wrong.argmax())]!r:.60}"
+        raise SchemaError(f"{where}: expected numbers, got {example}. Take the column out of the group.")
+
+
+def _kind(column: pd.Series[Any]) -> tuple[str | None, str]:
+    """The kind of a column, or None and why it has none."""
+    filled = column[column.notna()]
+    if filled.empty:
+        return None, "it has no value in any row"
+    if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return "category", ""
+    if column.dtype.kind in "iufmM":
+        return "number", ""
+    head = list(filled.iloc[:100])
+    if sum(map(_is_image, head)) > 0.9 * len(head):
+        return "image", ""
+    values, wrong = parse_numbers(filled)
+    if np.isnan(values[~wrong]).all() and not wrong.any():
+        return None, "it has no value in any row"
+    flags = np.array([str(cell).lower() in ("true", "false") for cell in filled[~wrong]], dtype=bool)
+    if wrong.sum() + flags.sum() <= 0.1 * len(filled):
+        return "number", ""
+    if odd := [cell for cell in head if not isinstance(cell, str | int | float | np.generic | Path)]:
+        return None, f"it holds objects of type {type(odd[0]).__name__}, not one value a cell"
+    return _text_kind(filled.map(str))
+
+
+def _text_kind(texts: pd.Series[Any]) -> tuple[str | None, str]:
+    example = f"{texts.iloc[0]!r:.60}"
+    if np.mean([text.lower().endswith(IMAGES) for text in texts]) >= 0.9:
+        if any(Path(text).is_file() for text in texts.iloc[:20]):
+            return "image", ""
+        return None, f"its cells look like image files, but {texts.iloc[0]!r} and others are not there"
+    distinct = texts.nunique()
+    words = np.mean([len(text.split()) for text in texts.iloc[:1000]])
+    if distinct > min(len(texts) / 2, 200) and words >= 3:
+        return "text", ""
+    if distinct == len(texts) > 20:
+        return (
+            None,
+            f"each row has another value, such as {example}, so it looks like an id (or unread dates)",
+        )
+    return "category", ""
+
+
+def _is_image(cell: object) -> bool:
+    if isinstance(cell, np.ndarray):
+        return cell.ndim in (2, 3)
+    return type(cell).__module__.startswith("PIL.")
+
+
+def _output(frame: pd.DataFrame, targets: Sequence[str]) -> str:
+    if len(targets) > 1:
+        return "multilabel"
+    filled = frame[targets[0]].dropna()
+    flags = pd.api.types.is_bool_dtype(filled) or isinstance(filled.dtype, pd.CategoricalDtype)
+    values, wrong = parse_numbers(filled)
+    distinct = filled.map(str).nunique()
+    if flags or wrong.sum() > 0.1 * len(filled):
+        if distinct <= max(100, len(filled) / 2):
+            return "label"
+        raise DataError(
+            f"The target {targets[0]!r} has {distinct} distinct texts in {len(filled)} rows: "
+            "expected classes that repeat, it looks like an id or a text. Name another or say output='label'."
+        )
+    whole = not wrong.any() and bool(np.equal(np.mod(values, 1), 0).all())
+    return "label" if whole and (distinct == 2 or distinct <= min(20, len(filled) / 2)) else "number"
+
+
+def _classes_or_raise(frame: pd.DataFrame, schema: Schema) -> None:
+    shown = ", ".join(map(repr, schema.targets))
+    classes: set[Any] = set()
+    for target in schema.targets:
+        filled = frame[target].dropna()
+        values, wrong = parse_numbers(filled)
+        wrong |= ~np.isin(values, (0, 1))
+        if schema.output == "multilabel" and wrong.any():
+            example = f"{filled.iloc[int(wrong.argmax())]!r:.60}"
+            raise DataError(
+                f"The targets {shown} answer yes or no: expected 0 and 1 in {target!r}, got {example}. Write "
+                "0 and 1, or name one target."
+            )
+        classes.update(values if schema.output == "multilabel" else filled.map(str))
+    if len(classes) < 2:
+        found = f"only {classes.pop()!r}" if classes else "no value"
+        raise DataError(
+            f"The target {shown} has {found}: expected at least two, one class leaves nothing to learn. "
+            " Check that the rows were not filtered by it, or name another target."
+        )

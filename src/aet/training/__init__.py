@@ -1,0 +1,1 @@
+"""Training: `train` is the door, `loop.fit` the loop."""

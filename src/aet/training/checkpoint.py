@@ -1,0 +1,85 @@
+"""Where a run stands, in one safetensors file that is replaced as a whole: an interrupted run goes on exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aet.batch import Batch
+from aet.errors import RunError
+
+
+@dataclass
+class Progress:
+    """Epochs done, their figures, and the best weights so far."""
+
+    epoch: int = 0
+    best: float = float("inf")
+    waited: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+def fingerprint(model: nn.Module, config: dict[str, Any], *batches: Batch) -> str:
+    """Hash of the settings, the shapes and the rows: a checkpoint continues only the run that it came from."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    digest.update(str([(name, tuple(p.shape)) for name, p in model.named_parameters()]).encode())
+    for batch in batches:
+        for tensor in (*batch.values.values(), batch.target, batch.weight):
+            if tensor is not None:
+                digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, mark: str) -> None:
+    """Write everything that the loop needs to go on."""
+    from safetensors.torch import save_file
+
+    tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
+    tensors |= {f"best.{name}": t for name, t in progress.weights.items()}
+    for number, slots in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{slot}": torch.as_tensor(t) for slot, t in slots.items()}
+    meta = {
+        "epoch": progress.epoch,
+        "best": progress.best,
+        "waited": progress.waited,
+        "history": progress.history,
+    }
+    partial = path.with_suffix(".partial")
+    owned = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    save_file(owned, str(partial), metadata={"progress": json.dumps(meta), "mark": mark})
+    os.replace(partial, path)
+
+
+def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, mark: str) -> Progress | None:
+    """Take up the run again; None if there is nothing to take up, or it was another run."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(str(path), framework="pt") as opened:
+            meta = opened.metadata() or {}
+            if meta.get("mark") != mark:
+                return None
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"The checkpoint {path} is damaged ({error}). Remove it to start the run anew.") from error
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    model.load_state_dict(parts["model"])
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts["optimiser"].items():
+        number, _, slot = name.partition(".")
+        slots.setdefault(int(number), {})[slot] = tensor
+    optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+    return Progress(**json.loads(meta["progress"]), weights=parts["best"])

@@ -1,0 +1,58 @@
+"""What a person sees while a model trains; on standard error, so that standard output stays clean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from aet.config import Config
+from aet.schema import Schema
+
+
+def say(schema: Schema, train: int, held: int, problems: Mapping[int, str], config: Config) -> None:
+    """The columns, the rows, the rows kept aside, and that training simulates drift."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    lines = schema.describe().splitlines()
+    shown = lines if len(lines) <= 24 else [*lines[:20], f"… and {len(lines) - 20} more columns"]
+    console.print("\n".join(shown), highlight=False, markup=False)
+    console.print(f"{train:,} rows to train on, {held:,} held out for validation.", markup=False)
+    for sentence in list(problems.values())[:5]:
+        console.print(f"kept aside: {sentence}", style="yellow", markup=False)
+    if len(problems) > 5:
+        console.print(f"kept aside: {len(problems) - 5} more rows", style="yellow")
+    console.print(
+        f"Training for shift is on (strength {config.train.drift:g}): every batch is drifted a little."
+        if config.train.drift
+        else "Training for shift is off (train.drift = 0).",
+        markup=False,
+    )
+
+
+@contextmanager
+def epoch_bar(epochs: int, metric: str, shown: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A progress bar with loss, metric and time left; gives the function to call after each epoch."""
+    if not shown:
+        yield lambda record: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=epochs)
+
+        def on_epoch(record: dict[str, Any]) -> None:
+            text = f"loss {record['loss']:.3f}  {metric} {record['valid_metric']:.3f} ({record['valid_metric_drifted']:.3f} drifted)"
+            bar.update(task, completed=record["epoch"], description=text)
+
+        yield on_epoch
+        bar.update(task, description="done")

@@ -1,0 +1,77 @@
+"""Source statistics of a trained model, gathered in one pass over training and validation rows."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from aet.batch import Batch
+from aet.model import Model
+from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
+
+ROWS = 4096
+"""Rows that the activation moments are taken over at most."""
+
+
+@torch.no_grad()
+def gather(model: Model, frame: pd.DataFrame, train: Batch, valid: Batch) -> SourceStatistics:
+    """Moments over (at most 4,096 of) the training rows; entropy and confusion on the validation rows."""
+    index = torch.randperm(len(train), generator=torch.Generator().manual_seed(model.config.seed))[:ROWS]
+    sample = train[index]
+    logits = model.logits(valid)
+    assert train.target is not None
+    assert valid.target is not None
+    mix = confusion = None
+    if model.output.kind == "label":
+        classes = model.output.width
+        mix = label_shares(train.target, classes)
+        joint = torch.zeros(classes, classes).index_put_(
+            (valid.target, logits.argmax(-1)), torch.ones(len(valid)), accumulate=True
+        )
+        confusion = joint / len(valid)
+    return SourceStatistics(
+        layers=layer_moments(model, sample),
+        label_mix=mix,
+        confusion=confusion,
+        entropy=torch.quantile(model.output.uncertainty(logits), torch.linspace(0, 1, 101)),
+        columns=describe_columns(frame.iloc[index.numpy()], model.schema),
+        attention=focus(model, sample).mean(0).tolist(),
+    )
+
+
+def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:
+    """Moments of each tapped layer over all rows, in pieces: E[x] and E[x²] add up."""
+    first: list[Tensor] = []
+    second: list[Tensor] = []
+    count = torch.zeros((), dtype=torch.float64)
+    for index in torch.arange(len(batch)).split(rows):
+        taps: list[Tensor] = []
+        piece = batch[index]
+        _, mask = model.tokens(piece)
+        model(piece, taps)
+        for i, tap in enumerate(taps):
+            real = mask if mask is not None and tap.shape[1] == mask.shape[1] else None
+            moments = Moments.of(tap, real)
+            size = float(tap.shape[0] * tap.shape[1] if real is None else real.sum())
+            if len(first) <= i:
+                first.append(torch.zeros_like(moments.mean, dtype=torch.float64))
+                second.append(torch.zeros_like(moments.mean, dtype=torch.float64))
+            first[i] += size * moments.mean.double()
+            second[i] += size * (moments.std.double().square() + moments.mean.double().square())
+            if i == 0:
+                count += size
+    # The summary has one token a row, the blocks as many as there are.
+    sizes = [count] * (len(first) - 1) + [torch.tensor(float(len(batch)), dtype=torch.float64)]
+    layers = []
+    for total, squares, size in zip(first, second, sizes, strict=True):
+        mean = total / size
+        layers.append(Moments(mean.float(), (squares / size - mean.square()).clamp_min(1e-6).sqrt().float()))
+    return layers
+
+
+@torch.no_grad()
+def focus(model: Model, batch: Batch, rows: int = 256) -> Tensor:
+    """How much of each row's answer comes from each token, (B, T); see `Trunk.focus`."""
+    pieces = [model.trunk.focus(*model.tokens(batch[index])) for index in torch.arange(len(batch)).split(rows)]
+    return torch.cat(pieces)

@@ -1,0 +1,132 @@
+"""The training loop, readable from top to bottom.
+
+Everything random is drawn from (seed, step), so a run that was interrupted and taken up again ends with the same bits
+as one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aet.batch import Batch
+from aet.model import Model
+from aet.training import checkpoint
+from aet.training.drift import drifted, worlds
+from aet.training.schedule import warmup_cosine
+
+SAVE_EVERY = 5.0
+"""Seconds between checkpoints."""
+
+
+def fit(
+    model: Model,
+    train: Batch,
+    valid: Batch,
+    folder: Path | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> list[dict[str, Any]]:
+    """Train `model` in place on encoded rows; returns one record an epoch, the best weights end up in the model.
+
+    The validation loss that decides is the mean of that on the rows as they are and on a drifted copy of them.
+    """
+    settings, seed = model.config.train, model.config.seed
+    device = pick_device(settings.device)
+    model.to(device)
+    if settings.compile:
+        model.trunk.compile()
+    optimiser = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr)
+    batches = -(-len(train) // settings.batch_size)
+    steps = settings.epochs * -(-batches // settings.accumulate)
+    mark = checkpoint.fingerprint(model, model.config.model_dump(), train, valid)
+    path = folder / "checkpoint.safetensors" if folder else None
+    progress = (path and checkpoint.restore(path, model, optimiser, mark)) or checkpoint.Progress()
+    worn = worlds(model, valid, settings.drift, torch.Generator().manual_seed(seed))
+    saved = time.monotonic()
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for epoch in range(progress.epoch, settings.epochs):
+            if progress.waited >= settings.patience:
+                break
+            started = time.monotonic()
+            model.train()
+            order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed + 7919 * epoch))
+            total = torch.zeros((), device=device)
+            for number, index in enumerate(order.split(settings.batch_size)):
+                draw = seed + 104_729 * (epoch * batches + number)
+                torch.manual_seed(draw)
+                rows = drifted(model, train[index], settings.drift, torch.Generator().manual_seed(draw))
+                with autocast(device, settings.precision):
+                    loss = batch_loss(model, rows.to(device))
+                (loss / settings.accumulate).backward()
+                total += loss.detach() * len(index)
+                if (number + 1) % settings.accumulate == 0 or number + 1 == batches:
+                    step = epoch * -(-batches // settings.accumulate) + number // settings.accumulate
+                    for group in optimiser.param_groups:
+                        group["lr"] = settings.lr * warmup_cosine(step, steps, settings.warmup)
+                    nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+                    optimiser.step()
+                    optimiser.zero_grad(set_to_none=True)
+
+            record = {"epoch": epoch + 1, "loss": float(total) / len(train), **validate(model, valid, worn)}
+            progress.epoch = epoch + 1
+            progress.waited += 1
+            if record["valid_loss"] < progress.best:
+                progress.best, progress.waited = record["valid_loss"], 0
+                progress.weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+            progress.history.append({**record, "seconds": round(time.monotonic() - started, 3)})
+            on_epoch(progress.history[-1])
+            if path and (time.monotonic() - saved > SAVE_EVERY or epoch + 1 == settings.epochs):
+                checkpoint.save(path, model, optimiser, progress, mark)
+                saved = time.monotonic()
+
+    model.load_state_dict(progress.weights)
+    model.to("cpu").eval()
+    return progress.history
+
+
+def batch_loss(model: Model, batch: Batch) -> Tensor:
+    """Loss of one batch, rows counted by their weight."""
+    assert batch.target is not None
+    return model.output.loss(model(batch), batch.target, batch.weight)
+
+
+def validate(model: Model, valid: Batch, worn: Batch) -> dict[str, float]:
+    """Loss and metric on the validation rows; `valid_loss` is the mean over the plain and the drifted copy."""
+    assert valid.target is not None
+    plain, moved = model.logits(valid).to(model.device), model.logits(worn).to(model.device)
+    target = valid.target.to(model.device)
+    weight = None if valid.weight is None else valid.weight.to(model.device)
+    losses = [float(model.output.loss(logits, target, weight)) for logits in (plain, moved)]
+    metric = model.output.metric
+    return {
+        "valid_loss": sum(losses) / 2,
+        "valid_loss_plain": losses[0],
+        "valid_metric": model.output.metrics(plain, target)[metric],
+        "valid_metric_drifted": model.output.metrics(moved, target)[metric],
+    }
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay, vectors (biases, norms) do not."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA if there is any."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 where asked, or where it pays."""
+    pays = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    wanted = precision == "bfloat16" or (precision == "auto" and pays)
+    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()

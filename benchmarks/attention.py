@@ -10,37 +10,21 @@ ratio of milliseconds would measure the scheduler.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from common import Record, arguments, write
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aet.attention.attend import attend
+from aet.attention.state import ElasticState, applied, merge, name_elastic
+from aet.trunk import Trunk
 
 SHAPE = (16, 8, 200, 32)  # (B, H, T, D)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One number of one benchmark; fields that do not apply are None."""
-
-    benchmark: str
-    task: str
-    stream: str | None
-    method: str
-    metric: str
-    value: float
-    spread: float | None
-    seeds: int
-    seconds: float | None
-    forwards: int | None
 
 
 @dataclass(frozen=True)
@@ -89,14 +73,13 @@ def run(contest: Contest, effort: Effort) -> list[Record]:
         return Record(
             "attention",
             contest.task,
-            None,
             method,
             metric,
             value,
-            spread,
-            effort.seeds,
-            seconds,
-            contest.forwards,
+            spread=spread,
+            seeds=effort.seeds,
+            seconds=seconds,
+            forwards=contest.forwards,
         )
 
     ours_s, peer_s = statistics.median(ours), statistics.median(peers)
@@ -132,43 +115,91 @@ def dials_training() -> tuple[Callable[[], object], Callable[[], object]]:
     return ours, peer
 
 
+TRUNK = {"dim": 128, "depth": 3, "heads": 8}
+ROWS, TOKENS = 128, 64
+
+
+def trunk_and_tokens() -> tuple[Trunk, Tensor]:
+    trunk = name_elastic(Trunk(**TRUNK)).eval()
+    return trunk, torch.randn(ROWS, TOKENS, TRUNK["dim"])
+
+
+def moved(trunk: Trunk) -> ElasticState:
+    return ElasticState.zeros(trunk).map(lambda _, t: 0.1 * torch.randn_like(t))
+
+
+def shared_state() -> tuple[Callable[[], object], Callable[[], object]]:
+    trunk, tokens = trunk_and_tokens()
+    folded = merge(trunk, moved(trunk))
+    return torch.no_grad()(lambda: folded(tokens)), torch.no_grad()(lambda: trunk(tokens))
+
+
+def state_per_row() -> tuple[Callable[[], object], Callable[[], object]]:
+    trunk, tokens = trunk_and_tokens()
+    states = ElasticState.stack([moved(trunk) for _ in range(64)])
+    index = torch.arange(ROWS) % 64
+
+    @torch.no_grad()
+    def ours() -> object:
+        with applied(states.rows(index)):
+            return trunk(tokens)
+
+    return ours, torch.no_grad()(lambda: trunk(tokens))
+
+
+def trunk_training() -> tuple[Callable[[], object], Callable[[], object]]:
+    tokens, weight = torch.randn(ROWS, TOKENS, TRUNK["dim"]), torch.randn(ROWS, TRUNK["dim"])
+    ours_trunk = name_elastic(Trunk(**TRUNK, dropout=0.1)).train()
+    layer = nn.TransformerEncoderLayer(
+        TRUNK["dim"], TRUNK["heads"], 2 * TRUNK["dim"], 0.1, "gelu", batch_first=True, norm_first=True
+    )
+    encoder = nn.TransformerEncoder(layer, TRUNK["depth"], nn.LayerNorm(TRUNK["dim"]), enable_nested_tensor=False)
+    encoder.train()
+
+    def step(module: nn.Module, summary: Callable[[], Tensor]) -> object:
+        module.zero_grad(set_to_none=True)
+        return (summary() * weight).sum().backward()
+
+    return (
+        lambda: step(ours_trunk, lambda: ours_trunk(tokens)),
+        lambda: step(encoder, lambda: encoder(tokens).mean(1)),
+    )
+
+
 CONTESTS = [
     Contest("kernel, forward", "attend, default", "sdpa", 1.02, 1, default_forward),
     Contest("kernel, forward + backward", "attend, learned beta and gate", "sdpa", 1.15, 3, dials_training),
+    Contest("trunk, inference", "one shared state, folded", "source", 1.02, 1, shared_state),
+    Contest("trunk, inference", "another state for each row", "source", 1.10, 1, state_per_row),
+    # Throughput of at least 0.9 of the peer's is a time of at most 1 / 0.9.
+    Contest("trunk, training step", "elastic trunk", "nn.TransformerEncoderLayer", 1 / 0.9, 3, trunk_training),
 ]
 
 
 def table(records: list[Record]) -> str:
-    bars = {r.task: r.value for r in records if r.metric == "time_ratio_bar"}
+    bars = {(r.task, r.method): r.value for r in records if r.metric == "time_ratio_bar"}
     lines = [f"{'task':<28}{'method':<32}{'ratio':>7}{'spread':>8}{'bar':>7}{'ms':>9}"]
     for r in records:
         if r.metric == "time_ratio_bar":
             continue
-        bar = bars[r.task]
-        verdict = f"{bar:>7.2f}" if r.method != "sdpa" else " " * 7
+        bar = bars.get((r.task, r.method))
+        verdict = " " * 7 if bar is None else f"{bar:>7.2f}"
         milliseconds = (r.seconds or 0.0) * 1e3
         lines.append(
             f"{r.task:<28}{r.method:<32}{r.value:>7.3f}{r.spread or 0.0:>8.3f}{verdict}{milliseconds:>9.2f}"
-            + (" ABOVE" if r.value > bar else "")
+            + (" ABOVE" if bar is not None and r.value > bar else "")
         )
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="fewer pairs: a look, not a result")
-    parser.add_argument("--seeds", type=int, default=3, help="draws of the inputs")
-    parser.add_argument("--json", type=Path, help="write the records here")
-    options = parser.parse_args()
+    options = arguments(__doc__)
     torch.set_num_threads(1)
     effort = Effort(options.seeds, pairs=10 if options.quick else 40)
     records = [record for contest in CONTESTS for record in run(contest, effort)]
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, shape {SHAPE}, {effort}")
     print(table(records))
-    if options.json:
-        options.json.write_text(json.dumps([asdict(r) for r in records], indent=1) + "\n")
+    write(records, options.json)
 
 
 if __name__ == "__main__":

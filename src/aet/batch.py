@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,32 +26,30 @@ class Batch:
     target: Tensor | None = None
     weight: Tensor | None = None
     positions: Tensor | None = None
-    streams: Tensor | None = field(default=None)
+    streams: Tensor | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
 
     def __getitem__(self, index: Tensor) -> Batch:
-        pick = lambda t: None if t is None else t[index]  # noqa: E731
-        return replace(
-            self,
-            values={name: t[index] for name, t in self.values.items()},
-            target=pick(self.target),
-            weight=pick(self.weight),
-            positions=pick(self.positions),
-            streams=pick(self.streams),
-        )
+        return self.map(lambda t: t[index])
 
     def to(self, device: torch.device | str) -> Batch:
         """The same rows on another device."""
-        move = lambda t: None if t is None else t.to(device, non_blocking=True)  # noqa: E731
-        return replace(
-            self,
-            values={name: t.to(device, non_blocking=True) for name, t in self.values.items()},
-            target=move(self.target),
-            weight=move(self.weight),
-            positions=move(self.positions),
-            streams=move(self.streams),
+        return self.map(lambda t: t.to(device, non_blocking=True))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with `change(tensor)` in place of each tensor."""
+
+        def part(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
+
+        return Batch(
+            values={name: change(tensor) for name, tensor in self.values.items()},
+            target=part(self.target),
+            weight=part(self.weight),
+            positions=part(self.positions),
+            streams=part(self.streams),
         )
 
     @staticmethod

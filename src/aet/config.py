@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
@@ -15,6 +15,24 @@ class Section(BaseModel):
     """Unknown names are errors, and settings do not change under way."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def checked(cls, where: str, given: Mapping[str, Any]) -> Self:
+        """The settings `given` under the name `where`; raises ConfigError with the mend.
+
+        >>> ModelConfig.checked("model", {"dims": 8})
+        Traceback (most recent call last):
+        aet.errors.ConfigError: The setting model.dims is unknown. Did you mean 'dim'? Known: ...
+        """
+        if not isinstance(given, Mapping):
+            raise ConfigError(
+                f"{where or 'Settings'} must be names and values, got {type(given).__name__} {given!r:.60}. "
+                "Write them as a mapping."
+            )
+        try:
+            return cls.model_validate(dict(given))
+        except ValidationError as error:
+            raise ConfigError(explain(cls, error, where)) from error
 
 
 class ModelConfig(Section):
@@ -71,10 +89,8 @@ class Config(Section):
             given = given.model_dump()
         elif isinstance(given, str | Path):
             given = read_yaml(Path(given))
-        try:
-            return cls.model_validate({**(given or {}), **changes})
-        except ValidationError as error:
-            raise ConfigError(explain(cls, error)) from error
+        whole = cls.checked("", {} if given is None else given)
+        return whole if not changes else cls.checked("", {**whole.model_dump(), **changes})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -92,12 +108,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content or {}
 
 
-def explain(root: type[BaseModel], error: ValidationError) -> str:
-    """One sentence a mistake."""
+def explain(root: type[BaseModel], error: ValidationError, prefix: str = "") -> str:
+    """One sentence a mistake; `prefix` is the section that `root` stands for."""
     sentences = []
     for mistake in error.errors():
         *sections, name = (str(part) for part in mistake["loc"])
-        where = ".".join((*sections, name))
+        where = ".".join((*([prefix] if prefix else []), *sections, name))
         if mistake["type"] == "extra_forbidden":
             model = root
             for section in sections:

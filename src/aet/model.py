@@ -63,6 +63,8 @@ class Model(nn.Module):
 
     def fit_columns(self, frame: pd.DataFrame) -> Model:
         """Learn scales, vocabularies and classes from checked training rows, then make the weights."""
+        for kind in self.config.inputs:
+            INPUTS[kind]  # a kind that does not exist is an error, one without columns here is none
         for _, part in self.parts():
             part.fit(frame, self.config.inputs.get(part.kind, {}))
         self.output.fit(frame, self.config.output)
@@ -129,11 +131,19 @@ class Model(nn.Module):
     def predict_iter(self, source: Any, proba: bool = False, rows: int = 8192) -> Iterator[pd.DataFrame]:
         """`predict`, piece by piece."""
         start = 0
-        for frame in iter_tables(source, rows=rows):
+        for frame in self.pieces(source, rows):
             checked = self.check(frame, first=start + 1)
             answers = self.output.answers(self.logits(self.encode(checked.frame)), proba)
             yield answer_frame(checked, answers, self.ids(checked, start, len(frame)), len(frame))
             start += len(frame)
+
+    def pieces(self, source: Any, rows: int) -> Iterator[pd.DataFrame]:
+        """A table in pieces, read as the training data were; a table in memory without rows is one empty piece."""
+        if hasattr(source, "to_pandas") and hasattr(source, "__len__") and not len(source):
+            source = source.to_pandas()  # polars, Arrow, Hugging Face
+        if isinstance(source, pd.DataFrame) and not len(source):
+            return iter([source.set_axis(source.columns.map(str), axis="columns")])
+        return iter_tables(source, rows=rows, header=self.config.data.get("header", "infer"))
 
     def ids(self, checked: Checked, start: int, rows: int) -> np.ndarray:
         """The declared id of each row, else a counter from `start`; None for rows kept aside."""
@@ -146,7 +156,7 @@ class Model(nn.Module):
 
     def evaluate(self, source: Any) -> dict[str, float]:
         """Metrics on rows with true answers; rows without, or that cannot be used, are counted and left out."""
-        checked = self.check(read_table(source), need_target=True)
+        checked = self.check(read_table(source, header=self.config.data.get("header", "infer")), need_target=True)
         batch = self.encode(checked.frame, target=True)
         assert batch.target is not None
         metrics = self.output.metrics(self.logits(batch), batch.target)
@@ -176,7 +186,6 @@ def answer_frame(checked: Checked, answers: pd.DataFrame, ids: Sequence[Any] | n
     spread = answers.set_index(pd.Index(checked.kept)).reindex(range(rows))
     if "prediction" in spread and spread["prediction"].dtype == object:
         spread["prediction"] = spread["prediction"].where(spread["prediction"].notna(), None)
-    problem = np.empty(rows, dtype=object)
-    for position, sentence in checked.problems.items():
-        problem[position] = sentence
-    return pd.concat([pd.DataFrame({"id": ids}), spread, pd.DataFrame({"problem": problem})], axis=1)
+    # Objects, so that what is missing is None in every piece, and null in JSON.
+    problem = pd.Series([checked.problems.get(row) for row in range(rows)], dtype=object, name="problem")
+    return pd.concat([pd.Series(ids, dtype=object, name="id"), spread, problem], axis=1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from aet.attention.state import load_tensors
 from aet.config import Config
-from aet.errors import RunError
+from aet.errors import AetError, RunError
 from aet.schema import Schema
 from aet.statistics import SourceStatistics
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from aet.model import Model
 
 FORMAT = 1
+WEIGHTS, STATISTICS = "model.safetensors", "statistics.safetensors"
+MEND = "Copy the folder again as a whole, or train again."
 
 
 def save_model(model: Model, folder: Path) -> Path:
@@ -23,9 +28,12 @@ def save_model(model: Model, folder: Path) -> Path:
     import yaml
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     statistics = model.known_statistics()
-    described = {
+    weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    save_file(weights, str(folder / WEIGHTS))
+    save_file(statistics.tensors(), str(folder / STATISTICS))
+    described: dict[str, Any] = {
         "format": FORMAT,
         "schema": model.schema.to_dict(),
         "inputs": {name: part.settings() for name, part in model.parts()},
@@ -33,12 +41,34 @@ def save_model(model: Model, folder: Path) -> Path:
         "statistics": {"columns": statistics.columns, "attention": statistics.attention},
         "report": model.report,
     }
-    weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    described["sha256"] = {name: sha256(folder / name) for name in (WEIGHTS, STATISTICS)}
+    described["sha256"]["schema.json"] = own_sum(described)
     (folder / "config.yaml").write_text(yaml.safe_dump(model.config.model_dump(), sort_keys=False), encoding="utf-8")
+    # Last, because it holds the sums of the others: an interrupted save does not pass for a whole one.
     (folder / "schema.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
-    save_file(weights, str(folder / "model.safetensors"))
-    save_file(statistics.tensors(), str(folder / "statistics.safetensors"))
     return folder
+
+
+def make_folder(folder: Path) -> None:
+    """A folder to write to; RunError if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The run folder {folder} cannot be made ({error.strerror}). Name a folder that can be written, not a file."
+        ) from error
+
+
+def sha256(path: Path) -> str:
+    """Sum of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def own_sum(described: dict[str, Any]) -> str:
+    """Sum of all but the sums."""
+    rest = json.dumps({name: part for name, part in described.items() if name != "sha256"}, sort_keys=True)
+    return hashlib.sha256(rest.encode()).hexdigest()
 
 
 def load(folder: str | Path) -> Model:
@@ -47,35 +77,45 @@ def load(folder: str | Path) -> Model:
 
     folder = Path(folder)
     described = read_description(folder)
-    config = Config.read(folder / "config.yaml")
+    sums = described["sha256"]
     try:
+        config = Config.read(folder / "config.yaml")
         model = Model(Schema.from_dict(described["schema"]), config)
         for name, part in model.parts():
             part.load_settings(described["inputs"][name])
         model.output.load_settings(described["output"])
-        model.build()
+        with torch.random.fork_rng(devices=[]):  # the first weights are drawn, only to be replaced
+            model.build()
         model.report = described["report"]
         summary = described["statistics"]
-    except (KeyError, TypeError) as error:
+    except AetError as error:
+        raise RunError(f"{folder} is damaged. {error} {MEND}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
-            f"{folder / 'schema.json'} does not describe an aet run: {error} is missing or of a wrong type. "
-            "Copy the folder again as a whole, or train again."
+            f"{folder / 'schema.json'} does not describe an aet run: {type(error).__name__} {error}. {MEND}"
         ) from error
-    weights = load_tensors(folder / "model.safetensors")
+    weights = load_tensors(folder / WEIGHTS)
     own = model.state_dict()
     wrong = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
     if wrong or set(weights) - set(own):
         raise RunError(
-            f"{folder / 'model.safetensors'} belongs to another run: expected {len(own)} tensors of this schema, "
-            f"{len(wrong)} are missing or of another shape (first: {wrong[:1]}). Copy the folder again as a whole."
+            f"{folder / WEIGHTS} belongs to another run: expected {len(own)} tensors of this schema, "
+            f"{len(wrong)} are missing or of another shape (first: {wrong[:1]}). {MEND}"
         )
+    statistics = SourceStatistics.load(folder / STATISTICS, summary)
+    for name in (WEIGHTS, STATISTICS):
+        if sums.get(name) != sha256(folder / name):
+            raise RunError(
+                f"{folder / name} is damaged or belongs to another run: its bytes are not those that schema.json was "
+                f"written with. {MEND}"
+            )
     model.load_state_dict(weights)
-    model.statistics = SourceStatistics.load(folder / "statistics.safetensors", summary)
+    model.statistics = statistics
     return model.eval()
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """schema.json, checked for format and damage."""
+    """schema.json, checked for format and damage; `sha256` holds the sums of the other files."""
     path = folder / "schema.json"
     if not path.is_file():
         raise RunError(
@@ -85,9 +125,12 @@ def read_description(folder: Path) -> dict[str, Any]:
         described = json.loads(path.read_text(encoding="utf-8"))
         version = described["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged or foreign ({error}). Restore it from a copy or train again.") from error
+        raise RunError(f"{path} is damaged or foreign ({type(error).__name__} {error}). {MEND}") from error
     if not isinstance(version, int) or version > FORMAT:
         raise RunError(f"{path} has format {version!r}, this version of aet reads up to {FORMAT}. Install a newer aet.")
+    sums = described.get("sha256")
+    if not isinstance(sums, dict) or sums.get(path.name) != own_sum(described):
+        raise RunError(f"{path} was changed or damaged after it was written: its sum does not fit. {MEND}")
     return dict(described)
 
 

@@ -75,8 +75,11 @@ class SourceStatistics:
                 columns=dict(summary["columns"]),
                 attention=list(summary["attention"]),
             )
-        except KeyError as error:
-            raise RunError(f"{path} holds other statistics than expected: {error} is missing. Train again.") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{path} and schema.json hold other statistics than expected: {error} is missing or of a wrong type. "
+                "Copy the run folder again as a whole, or train again."
+            ) from error
 
 
 def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int, expansion: float, dropout: float) -> None:
         super().__init__()
-        hidden = int(dim * expansion)
+        hidden = max(1, int(dim * expansion))
         self.norm_attention = ElasticNorm(dim)
         self.attention = ElasticAttention(dim, heads)
         self.norm_mlp = ElasticNorm(dim)
@@ -49,13 +49,13 @@ class Trunk(nn.Module):
         self.pool = AdditivePooling(dim, dim)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None, taps: list[Tensor] | None = None) -> Tensor:
-        """Summary of each row; `taps`, if given, collects each block's output (B, T, dim) and the summary (B, 1, dim)."""
+        """Summary of each row; `taps` collects each block's output (B, T, dim) and the summary (B, 1, dim)."""
         bias = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
         for block in self.blocks:
             tokens = block(tokens, bias)
             if taps is not None:
                 taps.append(tokens)
-        summary, _ = self.pool(self.norm(tokens), mask)
+        summary: Tensor = self.pool(self.norm(tokens), mask)[0]
         if taps is not None:
             taps.append(summary[:, None])
         return summary
@@ -71,6 +71,7 @@ class Trunk(nn.Module):
         eye = torch.eye(tokens.shape[1], device=tokens.device, dtype=tokens.dtype)
         rolled = eye.expand(tokens.shape[0], -1, -1)  # (B, T, T)
         for block in self.blocks:
+            assert isinstance(block, Block)
             weights = block.attention.weights(block.norm_attention(tokens), bias).mean(1)
             rolled = 0.5 * (weights + eye) @ rolled
             tokens = block(tokens, bias)

@@ -292,6 +292,17 @@ def test_long_events_and_tables_are_folded():
     assert len(page.encode()) < 400_000
 
 
+def test_what_is_left_out_is_said():
+    record = make_record()
+    record["attention"] = [{"token": f"t{i}", "before": 0.01, "after": 0.02} for i in range(40)]
+    record["attention_images"] = [{"label": f"row {i}", "image": make_picture()} for i in range(20)]
+    page = render(record)
+    assert "Shown: 16 of 40 tokens." in page
+    assert "Shown: the first 12 of 20 rows." in page
+    assert page.count("<img") == 12
+    assert "Shown: 12 of 15 columns." in page
+
+
 def test_who_served_follows_the_guard():
     assert "first served at row 1,900, and for 80\u00a0% of the stream" in render(make_record())
     record = make_record()

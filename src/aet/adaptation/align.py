@@ -2,9 +2,10 @@
 
     L = Σ_l mean_c ((μ_l(X) - μ_l^S) / σ_l^S)² + mean_c ((σ_l(X) - σ_l^S) / σ_l^S)²
 
-over channels c of every block's output and of the summary; after the statistics term of Niu et al. 2024 (2404.01650,
-eq. 5), with squared and scaled differences. Moves norms, q/k/v scales and shifts, and the gate; the inverse temperature
-stays, since it gained nothing where it was measured. Moments of small batches are blended with the stream's running ones.
+over channels c of every block's output and of the summary; after the statistics term of Niu et al. 2024
+(2404.01650, eq. 5), with squared and scaled differences. Moves norms, q/k/v scales and shifts, and the gate; the
+inverse temperature stays, since it gained nothing where it was measured. Moments of small batches are blended with the
+stream's running ones.
 """
 
 from __future__ import annotations

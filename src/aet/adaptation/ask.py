@@ -4,9 +4,9 @@ One after the other, from the rows not yet chosen (R of them), row i with probab
 
     q_i = ½ · 1/R + ½ · v_i / Σ_j v_j,    v_i = (u_i + 0.1) · min_{k chosen} ‖f_i - f_k‖²
 
-u the uncertainty, f the model's summary of the row, centred and of length one: k-means++ seeding (Arthur and Vassilvitskii
-2007) weighted by uncertainty, mixed with the uniform. The weight 1 / (R q_i) <= 2 makes a mean over chosen rows unbiased
-for the mean over all (active testing, Kossen et al. 2021, 2103.05331).
+u the uncertainty, f the model's summary of the row, centred and of length one: k-means++ seeding (Arthur and
+Vassilvitskii 2007) weighted by uncertainty, mixed with the uniform. The weight 1 / (R q_i) <= 2 makes a mean over
+chosen rows unbiased for the mean over all (active testing, Kossen et al. 2021, 2103.05331).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def draw(
     features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     free = ~taken
     nearest = np.full(len(features), 4.0)  # the largest squared distance on the unit sphere
-    for row in np.flatnonzero(taken):
-        nearest = np.minimum(nearest, ((features - features[row]) ** 2).sum(1))
+    for place in np.flatnonzero(taken):
+        nearest = np.minimum(nearest, ((features - features[place]) ** 2).sum(1))
     rows, weights = [], []
     for _ in range(min(count, int(free.sum()))):
-        remaining = free.sum()
+        remaining = int(free.sum())
         worth = np.where(free, (uncertainty + 0.1) * nearest, 0.0)
         total = worth.sum()
         uniform = free / remaining

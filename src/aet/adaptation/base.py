@@ -1,4 +1,4 @@
-"""What an adaptation method is: PyTorch's contract, `logits = method(batch)`; it moves nothing but the elastic state."""
+"""What an adaptation method is: PyTorch's contract, `logits = method(batch)`; only the elastic state moves."""
 
 from __future__ import annotations
 

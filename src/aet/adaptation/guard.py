@@ -3,14 +3,14 @@
 Evidence are paired comparisons on late labels: gain d_t = score of the proposal - score of the source on one row, in
 [-1, 1], the proposal not trained on that row, weighted by w_t <= 2 so that E[w_t d_t] is the gain over all rows.
 
-`earned` tests by betting (Waudby-Smith and Ramdas 2024, 2010.09686) the null hypothesis that the proposal loses at least
-the margin m, E[w_t d_t] <= -m. The wealth
+`earned` tests by betting (Waudby-Smith and Ramdas 2024, 2010.09686) the null hypothesis that the proposal loses at
+least the margin m, E[w_t d_t] <= -m. The wealth
 
     W_t = mean_λ Π_{i<=t} (1 + λ (w_i d_i + m)),   0 < λ < 1 / (2 - m)
 
-is a nonnegative supermartingale under the null, so P(sup_t W_t >= 1/level) <= level (Ville 1939), however long and often
-one looks, and whatever states the proposals had. Served while W_t >= 1/level. Wealth is capped at ten times that, which
-keeps a supermartingale one, so that a proposal that turns bad is dropped soon.
+is a nonnegative supermartingale under the null, so P(sup_t W_t >= 1/level) <= level (Ville 1939), however long and
+often one looks, and whatever states the proposals had. Served while W_t >= 1/level. Wealth is capped at ten times
+that, which keeps a supermartingale one, so that a proposal that turns bad is dropped soon.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ class KeptRows:
                 )
             if known not in self.place:
                 raise FeedbackError(
-                    f"No row with the id {known!r} was served by this stream. Ids are those in the `id` column of its answers."
+                    f"No row with the id {known!r} was served by this stream. Ids are those in the `id` column of its "
+                    "answers."
                 )
         positions = np.array([self.place[known] for known in ids], dtype=np.int64)
         rows, weights = self.batch[torch.from_numpy(positions)], self.weights[positions]

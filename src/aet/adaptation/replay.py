@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from aet.adaptation.base import METHODS, Method
-from aet.adaptation.scoring import Scores, curve, harm, reliability
+from aet.adaptation.scoring import Scores, Span, curve, harm, reliability
 from aet.adaptation.stream import Stream
 from aet.errors import FeedbackError
 from aet.model import Model
@@ -19,16 +19,8 @@ from aet.model import Model
 CHUNK = 64
 """Rows that arrive together."""
 
-FIRST_ROUND = 4
-"""Labels asked for at first; each later round doubles the rows waited for."""
-
-
-@dataclass
-class Part:
-    """One file of the stream."""
-
-    name: str
-    frame: pd.DataFrame
+ROUNDS = 4
+"""Over how many rounds a part's labels are asked; each later round waits for more rows."""
 
 
 @dataclass
@@ -38,6 +30,50 @@ class Replay:
     stream: Stream
     scores: Scores
     record: dict[str, Any] = field(default_factory=dict)
+
+
+class LateLabels:
+    """Asks a stream for labels and hands them in `delay` rows later."""
+
+    def __init__(self, stream: Stream, scores: Scores, delay: int) -> None:
+        self.stream, self.scores, self.delay = stream, scores, delay
+        self.truth: dict[Any, Any] = {}
+        self.due: list[tuple[int, Span, list[Any]]] = []
+
+    def begin(self, labels: int) -> None:
+        """A new part with its own budget."""
+        self.budget, self.round = labels, -(-labels // ROUNDS)
+        self.started = self.stream.rows
+        self.next = CHUNK
+
+    def served(self, answers: pd.DataFrame, piece: pd.DataFrame) -> None:
+        """Rows were answered: remember the truth, hand in what is due, ask for more."""
+        targets = list(self.stream.model.schema.targets)
+        known = set(targets) <= set(piece.columns)
+        if known:
+            truth = piece[targets[0]].tolist() if len(targets) == 1 else piece[targets].to_numpy().tolist()
+            self.truth.update(zip(answers["id"], truth, strict=True))
+        for entry in [entry for entry in self.due if entry[0] <= self.stream.rows]:
+            self.due.remove(entry)
+            self.hand_in(*entry[1:])
+        done = self.stream.rows - self.started
+        if known and self.budget > 0 and done >= self.next:
+            ids = self.stream.ask(min(self.budget, self.round), newest=done)
+            self.budget -= len(ids)
+            self.due.append((self.stream.rows + self.delay, self.scores.parts[-1], ids))
+            self.next = done + CHUNK if done < ROUNDS * CHUNK else 2 * done
+
+    def hand_in(self, part: Span, ids: Sequence[Any]) -> None:
+        """Give the true answers of these rows; those that are missing or unknown classes are noted instead."""
+        usable: dict[Any, Any] = {}
+        for known in ids:
+            try:
+                self.scores.encode([self.truth[known]])
+                usable[known] = self.truth[known]
+            except FeedbackError as error:
+                self.stream.trace.event(self.stream.rows, "feedback", f"row {known}: {error}")
+        self.stream.feedback(list(usable), list(usable.values()))
+        part.labels += len(usable)
 
 
 def replay(
@@ -54,74 +90,32 @@ def replay(
 ) -> Replay:
     """Replay `parts`, (name, frame) each, with one state carried through all of them.
 
-    In each part at most `labels` rows are asked for: a few at once, then more as the part goes on; each label arrives
-    once `delay` more rows were served. `methods` run beside, for comparison. Rows without a true answer are served and
-    not scored.
+    In each part at most `labels` rows are asked for, in four rounds: a few at once, then more as the part goes on. Each
+    label arrives once `delay` more rows were served. `methods` run beside, for comparison. Rows without a true answer
+    are served and not scored.
     """
     stream = Stream(model, adapt=adapt, guard=guard, seed=seed)
     beside = {name: METHODS[name](model) for name in methods}
     scores = Scores(model, ["source", "proposal", "served", *beside])
-    truth: dict[Any, Any] = {}
-    listed = [Part(name, frame) for name, frame in parts]
-    total = sum(len(part.frame) for part in listed)
+    late = LateLabels(stream, scores, delay)
+    stream.watch = partial(scores.note, beside=beside)
+    listed = list(parts)
+    total = sum(len(frame) for _, frame in listed)
     with bar(total) if bar else nullcontext(lambda rows: None) as advance:
-        for part in listed:
-            scores.begin(part.name, stream)
-            _replay_part(stream, part.frame, labels, delay, scores, beside, truth, advance)
+        for name, frame in listed:
+            scores.begin(name)
+            late.begin(labels)
+            for start in range(0, len(frame), CHUNK):
+                piece = frame.iloc[start : start + CHUNK]
+                late.served(stream.predict(piece), piece)
+                advance(len(piece))
+    stream.watch = None
     record = {**stream.record(), **scores_record(scores)}
     record["title"] = title or record["title"]
     record["cost"]["forwards_per_row"] |= {
         name: 1 + method.passes / max(1, stream.rows) for name, method in beside.items()
     }
     return Replay(stream, scores, record)
-
-
-def _replay_part(
-    stream: Stream,
-    frame: pd.DataFrame,
-    labels: int,
-    delay: int,
-    scores: Scores,
-    beside: dict[str, Method],
-    truth: dict[Any, Any],
-    advance: Callable[[int], None],
-) -> None:
-    due: list[tuple[int, list[Any]]] = []
-    budget, next_ask = labels, CHUNK
-    target = [column for column in stream.model.schema.targets if column in frame]
-    stream.watch = partial(scores.note, beside=beside)
-    for start in range(0, len(frame), CHUNK):
-        piece = frame.iloc[start : start + CHUNK]
-        answers = stream.predict(piece)
-        done = start + len(piece)
-        if target:
-            known = piece[target[0]] if len(target) == 1 else pd.Series(piece[target].to_numpy().tolist())
-            truth.update(zip(answers["id"], known, strict=True))
-        if budget > 0 and target and (done >= next_ask or done == len(frame)):
-            ids = stream.ask(min(budget, FIRST_ROUND if labels > FIRST_ROUND else labels), newest=done)
-            budget -= len(ids)
-            due.append((done + delay, ids))
-            next_ask = done + max(CHUNK, delay) if done < 4 * CHUNK else 2 * done
-        for when, ids in [entry for entry in due if entry[0] <= done]:
-            give(stream, ids, truth, scores)
-            due.remove((when, ids))
-        advance(len(piece))
-    for _, ids in due:  # labels still under way arrive while the next part runs
-        give(stream, ids, truth, scores)
-
-
-def give(stream: Stream, ids: Sequence[Any], truth: dict[Any, Any], scores: Scores) -> None:
-    """Give the stream the true answers of these rows; those that are missing or unknown classes are noted instead."""
-    usable: dict[Any, Any] = {}
-    for known in ids:
-        try:
-            scores.encode([truth[known]])
-            usable[known] = truth[known]
-        except FeedbackError as error:
-            stream.trace.event(stream.rows, "feedback", f"row {known}: {error}")
-    if usable:
-        stream.feedback(list(usable), list(usable.values()))
-        scores.labels += len(usable)
 
 
 def scores_record(scores: Scores) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
     scale = spread_S / spread_T - 1,    shift = center_S - center_T · spread_S / spread_T
 
-Each input kind says how its moments are taken (`Input.realigned`). With n rows seen the dials are shrunk by n / (n + k).
-Undoes gain and offset of sensors and cameras. Harms where the rows' mix changed instead: that is for the guard to see.
+Each input kind says how its moments are taken (`Input.realigned`). With n rows seen the dials are shrunk by
+n / (n + k). Undoes gain and offset of sensors and cameras. Harms where the rows' mix changed instead: that is for the
+guard to see.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from aet.outputs.label import LabelOutput
 
 if TYPE_CHECKING:
     from aet.adaptation.base import Method
-    from aet.adaptation.stream import Stream
     from aet.model import Model
     from aet.rows import Checked
 
@@ -52,16 +51,7 @@ class Scores:
         self.by: list[npt.NDArray[np.bool_]] = []
         self.rows = 0
 
-    @property
-    def labels(self) -> int:
-        """Labels of the current part."""
-        return self.parts[-1].labels
-
-    @labels.setter
-    def labels(self, number: int) -> None:
-        self.parts[-1].labels = number
-
-    def begin(self, name: str, stream: Stream) -> None:
+    def begin(self, name: str) -> None:
         """A new part starts."""
         self.parts.append(Span(name, self.rows, self.rows))
 

@@ -25,7 +25,6 @@ from aet.batch import Batch
 from aet.errors import ConfigError, FeedbackError
 from aet.model import Model, answer_frame
 from aet.rows import Checked
-from aet.tables import iter_tables
 
 HISTORY = 64
 """Changes of the state that can be undone."""
@@ -111,7 +110,7 @@ class Stream:
 
     def predict_iter(self, source: Any, proba: bool = False, rows: int = 8192) -> Iterator[pd.DataFrame]:
         """`predict`, piece by piece: files are read and answered in bounded memory."""
-        for frame in iter_tables(source, rows=rows):
+        for frame in self.model.pieces(source, rows):
             with self._lock:
                 yield self._predict(frame, proba)
 
@@ -173,25 +172,24 @@ class Stream:
             self._history.append(before)
             self.trace.moved(self.rows, self.method.state, reason)
 
-    def ask(self, count: int = 16, newest: int | None = None) -> list[Hashable]:
-        """Ids of at most `count` kept rows worth a label, drawn with known probabilities (see `aet.adaptation.ask`).
+    def ask(self, count: int = 16, newest: int = 2048) -> list[Hashable]:
+        """Ids of at most `count` of the `newest` rows kept that are worth a label, drawn with known probabilities.
 
-        `newest`: draw from the newest rows only, so many of them.
+        How they are drawn: `aet.adaptation.ask`. Rows that were asked before are not asked again.
         """
         with self._lock:
             if count <= 0 or not len(self.kept):
                 return []
-            batch = self.kept.batch
+            start = max(0, len(self.kept) - newest)
+            batch = self.kept.batch[torch.arange(start, len(self.kept))]
             features, uncertainty = self._features(batch)
-            taken = ~np.isnan(self.kept.weights)
-            if newest is not None:
-                taken[: max(0, len(taken) - newest)] = True
+            taken = ~np.isnan(self.kept.weights[start:])
             positions, weights = draw(features, uncertainty, taken, count, self._rng)
-            self.kept.mark_asked(positions, weights)
-            ids = [self.kept.ids[i] for i in positions]
+            self.kept.mark_asked(start + positions, weights)
+            ids = [self.kept.ids[start + i] for i in positions]
             self.asked += len(ids)
             self.trace.passes["asking"] += len(batch)
-            self.trace.event(self.rows, "asked", f"{len(ids)} rows of {len(batch):,} kept")
+            self.trace.event(self.rows, "asked", f"{len(ids)} of the newest {len(batch):,} rows")
             return ids
 
     @torch.no_grad()

@@ -35,7 +35,8 @@ class Tent(Method):
         super().reset()
         if self.model.output.kind != "label":
             raise ConfigError(
-                f"'tent' needs class probabilities, the output is {self.model.output.kind!r}. Use 'align' or 'feedback'."
+                f"'tent' needs class probabilities, the output is {self.model.output.kind!r}. Use 'align' or "
+                "'feedback'."
             )
 
     def learn(self, batch: Batch) -> None:

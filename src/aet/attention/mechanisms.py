@@ -113,7 +113,7 @@ def _join(name: str, old: Any, new: Any) -> Any:
     if name in ("inverse_temperature", "gate"):
         return old * new
     if name in ("query_factor", "key_factor"):
-        lead = torch.broadcast_shapes(old.shape[:-1], new.shape[:-1])  # type: ignore[no-untyped-call]
+        lead = torch.broadcast_shapes(old.shape[:-1], new.shape[:-1])
         return torch.cat([old.expand(*lead, -1), new.expand(*lead, -1)], -1)
     if name == "bias":
         return _join_masks(old, new)

@@ -13,6 +13,7 @@ The batched form has one more leading axis, one state a row: `ElasticState.stack
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -84,7 +85,7 @@ class ElasticState(Mapping[str, Tensor]):
 
     def size(self) -> float:
         """Euclidean norm over all dials: the distance from the source."""
-        return float(sum(float(t.detach().double().square().sum()) for t in self.values())) ** 0.5
+        return math.sqrt(sum(float(t.detach().double().square().sum()) for t in self.values()))
 
     def distance(self, other: ElasticState) -> float:
         """Euclidean distance to another state of the same model."""
@@ -183,9 +184,18 @@ class ElasticModule(nn.Module):
         raise NotImplementedError
 
     def dials(self) -> Mapping[str, Tensor]:
-        """This module's part of the active state; empty at the source."""
+        """The own part of the active state; empty at the source."""
         state = _ACTIVE.get()
-        return {} if state is None else state.module(self.elastic_name)
+        return {} if state is None else self.completed(state.module(self.elastic_name))
+
+    def completed(self, dials: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """`dials` with zeros for those that a partial state leaves at the source; none stay none."""
+        shapes = self.dial_shapes()
+        if not dials or len(dials) == len(shapes):
+            return dials
+        name, given = next(iter(dials.items()))
+        rows = given.shape[: given.ndim - len(shapes[name])]  # (B,) for a batched state
+        return {dial: dials.get(dial, given.new_zeros(*rows, *shape)) for dial, shape in shapes.items()}
 
     def fold(self, dials: Mapping[str, Tensor]) -> None:
         """Absorb a shared state into the own weights."""
@@ -208,19 +218,25 @@ def name_elastic(module: M) -> M:
 def merge(module: M, state: ElasticState) -> M:
     """A copy of `module` with a shared state folded into its weights: the state's answers at the source's cost.
 
-    Raises ConfigError for a batched state, which has no single set of weights.
+    Raises ConfigError for a batched state, which has no single set of weights, and for the state of another model.
     """
     merged = copy.deepcopy(module)
+    parts = {part.elastic_name: part for part in elastic_modules(merged)}
+    shapes = {f"{path}.{dial}": shape for path, part in parts.items() for dial, shape in part.dial_shapes().items()}
+    for name, tensor in state.items():
+        if name not in shapes:
+            raise ConfigError(
+                f"The state is of another model: it moves {name!r}, which {type(module).__name__} does not have. "
+                "Merge it into the model that it was learned on."
+            )
+        if tuple(tensor.shape) != shapes[name]:
+            raise ConfigError(
+                f"Only one shared state can be merged: {name} has shape {tuple(tensor.shape)}, expected "
+                f"{shapes[name]}. Merge the states one by one."
+            )
     with torch.no_grad():
-        for part in elastic_modules(merged):
-            dials = state.module(part.elastic_name)
-            shapes = part.dial_shapes()
-            for dial, tensor in dials.items():
-                if tuple(tensor.shape) != shapes[dial]:
-                    raise ConfigError(
-                        f"Only one shared state can be merged: {part.elastic_name}.{dial} has shape "
-                        f"{tuple(tensor.shape)}, expected {shapes[dial]}. Merge the states one by one."
-                    )
+        for path, part in parts.items():
+            dials = part.completed(state.module(path))
             if dials:
                 part.fold(dials)
     return merged

@@ -37,7 +37,7 @@ class Input(ElasticModule):
 
     @abstractmethod
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
-        """Learn from the training rows; `settings` are the user's for this kind."""
+        """Learn from the training rows; `settings` are the user's for this kind, checked here (ConfigError)."""
 
     @abstractmethod
     def build(self) -> None:

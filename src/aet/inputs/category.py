@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from aet.config import Section
 from aet.inputs.base import INPUTS, Input
 from aet.schema import InputSpec
 
 MISSING, UNSEEN, FIRST = 0, 1, 2
+
+
+class CategorySettings(Section):
+    """`inputs.category`."""
+
+    max_values: PositiveInt = Field(1000, description="Values a column keeps, the most frequent ones.")
 
 
 @INPUTS.register("category")
@@ -24,6 +32,7 @@ class CategoryInput(Input):
     """
 
     kind = "category"
+    starts: Tensor
 
     def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
         super().__init__(specs, dim)
@@ -31,8 +40,8 @@ class CategoryInput(Input):
         self.places: list[dict[str, int]] = [{} for _ in specs]
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
-        """The values of each column, the most frequent `max_values` (default 1,000) of them."""
-        limit = int(settings.get("max_values", 1000))
+        """The values of each column, the most frequent `max_values` of them."""
+        limit = CategorySettings.checked("inputs.category", settings).max_values
         for column, places in zip(self.columns, self.places, strict=True):
             counts = frame[column].dropna().astype(str).value_counts()
             often = counts[counts > 1] if (counts > 1).any() else counts

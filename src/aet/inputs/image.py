@@ -1,6 +1,7 @@
 """Images: cells are arrays (H, W) or (H, W, C), or paths of image files; each patch is a token.
 
-Every image is brought to the size of the training images. Integers are read as 0..255, floats as 0..1.
+Every image is brought to the size and the channels of the first training image. Integers are read as 0..255, 16-bit
+ones as 0..65535, floats as 0..1.
 The dials `scale` and `shift` undo contrast and brightness of a worn camera, one pair a channel.
 """
 
@@ -13,8 +14,10 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from aet.config import Section
 from aet.inputs.base import INPUTS, Input
 from aet.schema import InputSpec
 
@@ -25,12 +28,29 @@ def read_image(cell: Any) -> np.ndarray:
         from PIL import Image
 
         with Image.open(cell) as opened:
-            gray = opened.mode in ("1", "L", "I", "F", "I;16")
-            cell = np.asarray(opened.convert("L" if gray else "RGB"))
-    pixels = np.asarray(cell)
-    scale = 255.0 if pixels.dtype.kind in "iu" else 1.0
-    pixels = pixels.astype(np.float32) / scale
+            pixels = unpacked(opened)
+    else:
+        pixels = cell if isinstance(cell, np.ndarray) else unpacked(cell)
+    scale = {"u2": 65535.0, "i": 255.0, "u": 255.0}
+    code = pixels.dtype.str[1:]
+    pixels = pixels.astype(np.float32) / scale.get(code, scale.get(code[0], 1.0))
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def unpacked(image: Any) -> np.ndarray:
+    """A PIL image as an array of gray or RGB values; 16 bits stay 16 bits."""
+    if image.mode.startswith("I"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "F":
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+
+
+class ImageSettings(Section):
+    """`inputs.image`."""
+
+    max_side: PositiveInt = Field(64, description="Larger images are brought to this height or width.")
+    patch: PositiveInt | None = Field(None, description="Side of a patch; a seventh of the image unless given.")
 
 
 @INPUTS.register("image")
@@ -55,11 +75,12 @@ class ImageInput(Input):
         return [[spec] for spec in specs]
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
-        """Size (of the first image, at most `max_side`, default 64), patch (`patch`, default a seventh) and moments."""
+        """Size (of the first image, at most `max_side`), patch and moments."""
+        chosen = ImageSettings.checked("inputs.image", settings)
         first = read_image(frame[self.column].iloc[0])
-        shrink = min(1.0, float(settings.get("max_side", 64)) / max(first.shape[:2]))
+        shrink = min(1.0, chosen.max_side / max(first.shape[:2]))
         height, width = (max(1, round(side * shrink)) for side in first.shape[:2])
-        self.patch = int(settings.get("patch", max(1, round(max(height, width) / 7))))
+        self.patch = chosen.patch or max(1, round(max(height, width) / 7))
         self.shape = (first.shape[2], height, width)
         self.reserve()
         sample = self.pixels(frame[self.column].iloc[:1024])
@@ -103,6 +124,8 @@ class ImageInput(Input):
         out = torch.empty(len(cells), channels, height, width)
         for row, cell in enumerate(cells):
             image = torch.from_numpy(read_image(cell)).movedim(-1, 0)  # (c, h, w)
+            if image.shape[0] == 4 and channels == 3:
+                image = image[:3]  # the fourth is opacity
             if image.shape[0] != channels:
                 image = image.mean(0, keepdim=True).expand(channels, -1, -1)
             if image.shape[1:] != (height, width):
@@ -127,7 +150,9 @@ class ImageInput(Input):
         """Contrast, brightness, blur and noise common to the batch; small affine moves of each image."""
         from aet.inputs.corruption import affine_moves, blur
 
-        uniform = lambda: float(strength * torch.rand((), generator=generator))  # noqa: E731
+        def uniform() -> float:
+            return float(strength * torch.rand((), generator=generator))
+
         x = affine_moves(values, 0.12 * strength, generator)
         x = blur(x, 1.2 * uniform()) if uniform() > 0.5 * strength else x
         background = x.amin((2, 3), keepdim=True)
@@ -138,6 +163,8 @@ class ImageInput(Input):
 
     def realigned(self, values: Tensor) -> dict[str, Tensor]:
         """Pixels have mean 0 and deviation 1 over the training images, channel by channel."""
+        if not len(values):
+            return {dial: torch.zeros(shape) for dial, shape in self.dial_shapes().items()}
         mean = values.mean((0, 2, 3))[:, None, None]
         gain = 1 / values.std((0, 2, 3)).clamp(0.2, 5.0)[:, None, None]
         return {"scale": gain - 1, "shift": -mean * gain}

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from aet.config import Section
 from aet.inputs.base import INPUTS, Input
 from aet.schema import InputSpec
 
@@ -24,13 +25,20 @@ from aet.schema import InputSpec
 def robust_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median and spread of each column of x (N, F), missing values aside.
 
-    Where the middle half of a column is constant the standard deviation stands in, and 1 where that is zero too.
+    Where the middle half of a column is constant the standard deviation stands in, and 1 where that is zero too. A
+    column without any value has the center NaN: whatever it shows later counts as missing, for nothing was learned.
+
+    >>> [part.tolist() for part in robust_moments(np.array([[1.0, 7.0], [2.0, 7.0], [3.0, np.nan]]))]
+    [[2.0, 7.0], [0.741..., 1.0]]
     """
-    low, center, high = np.nanpercentile(x, (25, 50, 75), axis=0)
-    spread = (high - low) / 1.349
-    deviation = np.nanstd(x, axis=0)
-    spread = np.where(spread > 1e-9 * np.maximum(1.0, np.abs(center)), spread, deviation)
-    return center, np.where(spread > 0, spread, 1.0)
+    center, spread = np.full(x.shape[1], np.nan), np.ones(x.shape[1])
+    known = ~np.isnan(x).all(0)
+    if known.any():
+        low, center[known], high = np.nanpercentile(x[:, known], (25, 50, 75), axis=0)
+        rounding = 1e-12 * np.abs(center[known])  # what is smaller is the error of the arithmetic
+        for candidate in (np.nanstd(x[:, known], axis=0), (high - low) / 1.349):
+            spread[known] = np.where(candidate > rounding, candidate, spread[known])
+    return center, spread
 
 
 @INPUTS.register("number")
@@ -62,6 +70,7 @@ class NumberInput(Input):
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
         """Median and spread of each column."""
+        Section.checked("inputs.number", settings)
         center, spread = robust_moments(frame[self.columns].to_numpy(np.float64))
         self.center.copy_(torch.from_numpy(center).view_as(self.center))
         self.spread.copy_(torch.from_numpy(spread).view_as(self.spread))
@@ -79,9 +88,10 @@ class NumberInput(Input):
         return [spec.name for spec in self.specs]
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
-        """Robustly standardised in float64, then float32, so that large offsets lose nothing."""
-        x = torch.from_numpy(frame[self.columns].to_numpy(np.float64)).view(-1, self.groups, self.size)
-        return ((x - self.center.cpu()) / self.spread.cpu()).float()
+        """Robustly standardised in float64, then float32, so that large offsets lose nothing; at most 1e18 in size."""
+        cells = frame[self.columns].to_numpy(np.float64, copy=True)  # pandas may give a view that must not be written
+        x = torch.from_numpy(cells).view(-1, self.groups, self.size)
+        return ((x - self.center.cpu()) / self.spread.cpu()).clamp(-1e18, 1e18).float()
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values (B, G, S) -> tokens (B, G, dim)."""
@@ -104,7 +114,10 @@ class NumberInput(Input):
 
     def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Gain, offset and noise per column, common to the batch; some tokens of each row are missing."""
-        draw = lambda *shape: torch.randn(shape, generator=generator)  # noqa: E731
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator)
+
         shape = (1, self.groups, self.size)
         amount = strength * torch.rand((), generator=generator)
         gain = (0.1 * amount * (draw(*shape) + draw(1, self.groups, 1))).exp()
@@ -118,10 +131,8 @@ class NumberInput(Input):
     def realigned(self, values: Tensor) -> dict[str, Tensor]:
         """x̂ has center 0 and spread 1 over the training rows; a column that is missing throughout stays."""
         flat = values.flatten(1).double().numpy()  # (B, G*S)
-        known = ~np.isnan(flat).all(0)
-        center, spread = np.zeros(flat.shape[1]), np.ones(flat.shape[1])
-        if known.any():
-            center[known], spread[known] = robust_moments(flat[:, known])
+        center, spread = robust_moments(flat)
+        center = np.nan_to_num(center)
         gain = 1 / np.clip(spread, 0.2, 5.0)
         dials = {"scale": gain - 1, "shift": -center * gain}
         return {dial: torch.from_numpy(t).float().view(self.groups, self.size) for dial, t in dials.items()}

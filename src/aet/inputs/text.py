@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from aet.config import Section
 from aet.inputs.base import INPUTS, Input
 from aet.schema import InputSpec
 
@@ -35,6 +37,13 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
+class TextSettings(Section):
+    """`inputs.text`."""
+
+    vocabulary: PositiveInt = Field(4000, description="Pieces of the tokenizer at most.")
+    max_pieces: PositiveInt = Field(128, description="Pieces of a text at most; the rest is cut off.")
+
+
 @INPUTS.register("text")
 class TextInput(Input):
     """One text column. Encoded: (B, L) piece numbers, 0 where there is no piece; the first is always [START]."""
@@ -53,14 +62,13 @@ class TextInput(Input):
         return [[spec] for spec in specs]
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
-        """Train the tokenizer (`vocabulary`, default 4,000) and choose the length: the 98th percentile,
-        at most `max_pieces` (default 128).
-        """
+        """Train the tokenizer and choose the length: the 98th percentile, at most `max_pieces`."""
+        chosen = TextSettings.checked("inputs.text", settings)
         texts = self.texts(frame)
-        self.tokenizer = train_tokenizer(iter(texts), int(settings.get("vocabulary", 4000)))
+        self.tokenizer = train_tokenizer(iter(texts), chosen.vocabulary)
         lengths = [len(e.ids) for e in self.tokenizer.encode_batch_fast(texts)]
         longest = int(np.percentile(lengths, 98)) + 1
-        self.length = max(1, min(longest, int(settings.get("max_pieces", 128))))
+        self.length = min(longest, chosen.max_pieces)
 
     def build(self) -> None:
         """Embeddings of pieces and positions."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -38,7 +39,7 @@ class Output(ElasticModule):
 
     @abstractmethod
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
-        """Learn classes or scale from the training rows."""
+        """Learn classes or scale from the training rows; `settings` are checked here (ConfigError)."""
 
     def build(self) -> None:
         """Make the head, once the width is known."""
@@ -98,15 +99,19 @@ class Output(ElasticModule):
         self.head.bias.add_(dials["bias"])
 
 
-def fit_temperature(losses: Any) -> float:
-    """The temperature that minimises `losses(log_temperature)`, by golden-section search over 1/20 to 20.
+def fit_temperature(losses: Callable[[float], Tensor]) -> float:
+    """The temperature T between 1/20 and 20 that minimises `losses(T)`; 1 if none is better.
 
-    The likelihood is unimodal in it (Guo et al. 2017, 1706.04599).
+    The loss has one minimum (Guo et al. 2017, 1706.04599).
+
+    >>> import torch
+    >>> round(fit_temperature(lambda t: torch.tensor((t - 2.0) ** 2)), 2)
+    2.0
     """
     from scipy.optimize import minimize_scalar
 
-    best = minimize_scalar(lambda log_t: float(losses(torch.tensor(log_t))), bounds=(-3.0, 3.0), method="bounded")
-    return float(torch.tensor(best.x).exp())
+    best = minimize_scalar(lambda log_t: float(losses(math.exp(log_t))), bounds=(-3.0, 3.0), method="bounded")
+    return math.exp(best.x) if best.fun < float(losses(1.0)) else 1.0
 
 
 def expected_calibration_error(confidence: Tensor, correct: Tensor, bins: int = 15) -> float:

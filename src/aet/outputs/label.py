@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from aet.config import Section
 from aet.errors import DataError, FeedbackError, nearest
 from aet.outputs.base import OUTPUTS, Output, expected_calibration_error, fit_temperature
 
 
+class LabelSettings(Section):
+    """`output` for one class a row."""
+
+    class_weight: Literal["balanced"] | None = Field(
+        None, description="balanced: each class weighs N / (C·N_c), as in scikit-learn."
+    )
+
+
 @OUTPUTS.register("label")
 class LabelOutput(Output):
-    """Two or more classes. Targets: (B,) class numbers.
-
-    Settings: `class_weight` ("balanced" weighs each class by N / (C·N_c), as scikit-learn does).
-    """
+    """Two or more classes. Targets: (B,) class numbers."""
 
     kind = "label"
     metric = "accuracy"
@@ -36,16 +45,16 @@ class LabelOutput(Output):
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
         """The classes, sorted, and their weights."""
-        column = frame[self.targets[0]]
-        counts = column.value_counts()
-        self.classes = sorted((plain(value) for value in counts.index), key=lambda v: (str(type(v)), v))
+        chosen = LabelSettings.checked("output", settings)
+        counts = Counter(plain(value) for value in frame[self.targets[0]])
+        self.classes = sorted(counts, key=lambda v: (str(type(v)), v))
         if len(self.classes) < 2:
             raise DataError(
                 f"The target {self.targets[0]!r} has one class, {self.classes}: expected at least two. "
                 "Add rows of another class, or name another target."
             )
         self.reserve()
-        if settings.get("class_weight") == "balanced":
+        if chosen.class_weight == "balanced":
             number = torch.tensor([counts[c] for c in self.classes], dtype=torch.float32)
             self.class_weight.copy_(number.sum() / (len(number) * number))
 
@@ -67,15 +76,16 @@ class LabelOutput(Output):
         """Class numbers (B,)."""
         place = {value: number for number, value in enumerate(self.classes)}
         # Labels come back from files and people as text: 3, 3.0 and "3" are the same class if only one is known.
-        place.update({str(value): number for value, number in list(place.items())})
+        for value, number in list(place.items()):
+            place.setdefault(str(value), number)
         codes = []
         for value in frame[self.targets[0]]:
             value = plain(value)
             code = place.get(value, place.get(str(value)))
             if code is None:
                 raise FeedbackError(
-                    f"{value!r} is no class of the target {self.targets[0]!r}. {nearest(str(value), map(str, self.classes))} "
-                    "A new class needs new training."
+                    f"{value!r} is no class of the target {self.targets[0]!r}. "
+                    f"{nearest(str(value), map(str, self.classes))} A new class needs new training."
                 )
             codes.append(code)
         return torch.tensor(codes, dtype=torch.long)
@@ -91,7 +101,7 @@ class LabelOutput(Output):
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
         """T minimises the validation loss."""
-        found = fit_temperature(lambda log_t: F.cross_entropy(logits / log_t.exp(), target))
+        found = fit_temperature(lambda t: F.cross_entropy(logits / t, target))
         self.temperature.fill_(found)
 
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
@@ -100,7 +110,8 @@ class LabelOutput(Output):
         confidence, place = p.max(-1)
         named = np.empty(len(self.classes), dtype=object)
         named[:] = self.classes
-        out = pd.DataFrame({"prediction": named[place.numpy()], "confidence": confidence.numpy()})
+        prediction = pd.Series(named[place.numpy()], dtype=object)
+        out = pd.DataFrame({"prediction": prediction, "confidence": confidence.numpy()})
         if proba:
             columns = [f"p_{value}" for value in self.classes]
             out = pd.concat([out, pd.DataFrame(p.numpy(), columns=columns)], axis=1)
@@ -112,30 +123,35 @@ class LabelOutput(Output):
 
     def uncertainty(self, logits: Tensor) -> Tensor:
         """Entropy over log C."""
-        p = self.probabilities(logits)
-        return torch.special.entr(p).sum(-1) / float(np.log(self.width))
+        entropy: Tensor = torch.special.entr(self.probabilities(logits)).sum(-1)
+        return entropy / math.log(self.width)
 
     def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
-        """Accuracy, balanced accuracy, macro F1, log loss, calibration error."""
-        from sklearn.metrics import balanced_accuracy_score, f1_score
-
-        truth, guess = target.cpu().numpy(), logits.argmax(-1).cpu().numpy()
+        """Accuracy, balanced accuracy and macro F1 (over the classes that occur), log loss, calibration error."""
+        guess = logits.argmax(-1)
         p = self.probabilities(logits)
-        confidence = p.max(-1).values
-        present = np.unique(truth)
+        joint = (
+            torch.bincount(target * self.width + guess, minlength=self.width**2).view(self.width, self.width).double()
+        )
+        truths, guesses, hits = joint.sum(1), joint.sum(0), joint.diagonal()  # (C,) each
+        present = truths > 0
         return {
-            "accuracy": float((truth == guess).mean()),
-            "balanced_accuracy": float(np.mean([(guess[truth == c] == c).mean() for c in present]))
-            if len(present) < 2
-            else float(balanced_accuracy_score(truth, guess)),
-            "macro_f1": float(f1_score(truth, guess, average="macro", labels=present, zero_division=0.0)),
+            "accuracy": float((target == guess).double().mean()),
+            "balanced_accuracy": float((hits / truths)[present].mean()),
+            "macro_f1": float((2 * hits / (truths + guesses))[present].mean()),
             "log_loss": float(F.nll_loss(p.clamp_min(1e-12).log(), target)),
-            "ece": expected_calibration_error(confidence.cpu(), self.scores(logits, target).cpu()),
+            "ece": expected_calibration_error(p.max(-1).values.cpu(), self.scores(logits, target).cpu()),
         }
 
 
 def plain(value: Any) -> Any:
-    """NumPy scalars as Python's, whole floats as integers, so that classes survive JSON and compare."""
-    if hasattr(value, "item"):
+    """NumPy scalars as Python's, whole floats as integers, dates and the like as text: classes survive JSON.
+
+    >>> plain(3.0), plain("3"), plain(pd.Timestamp("2024-05-01"))
+    (3, '3', '2024-05-01 00:00:00')
+    """
+    if isinstance(value, np.generic):
         value = value.item()
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)

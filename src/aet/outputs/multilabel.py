@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from aet.config import Section
 from aet.errors import DataError, FeedbackError
 from aet.outputs.base import OUTPUTS, Output, expected_calibration_error, fit_temperature
 
 
+class MultilabelSettings(Section):
+    """`output` for several yes-or-no answers a row."""
+
+    class_weight: Literal["balanced"] | None = Field(
+        None, description="balanced: the ones of a label weigh its zeros / its ones."
+    )
+
+
 @OUTPUTS.register("multilabel")
 class MultilabelOutput(Output):
-    """Targets: (B, K) zeros and ones.
-
-    Settings: `class_weight` ("balanced" weighs the ones of a label by zeros / ones).
-    """
+    """Targets: (B, K) zeros and ones."""
 
     kind = "multilabel"
     metric = "accuracy"
@@ -34,6 +42,7 @@ class MultilabelOutput(Output):
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
         """Check that every label is sometimes on and sometimes off."""
+        chosen = MultilabelSettings.checked("output", settings)
         target = self.encode(frame)
         shares = target.mean(0)
         for name, share in zip(self.targets, shares.tolist(), strict=True):
@@ -43,7 +52,7 @@ class MultilabelOutput(Output):
                     "Drop it from the target, or add rows."
                 )
         self.reserve()
-        if settings.get("class_weight") == "balanced":
+        if chosen.class_weight == "balanced":
             self.positive_weight.copy_((1 - shares) / shares)
 
     def reserve(self) -> None:
@@ -77,7 +86,7 @@ class MultilabelOutput(Output):
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
         """T minimises the validation loss."""
-        found = fit_temperature(lambda log_t: F.binary_cross_entropy_with_logits(logits / log_t.exp(), target))
+        found = fit_temperature(lambda t: F.binary_cross_entropy_with_logits(logits / t, target))
         self.temperature.fill_(found)
 
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
@@ -86,7 +95,7 @@ class MultilabelOutput(Output):
         names = np.array(self.targets)
         out = pd.DataFrame(
             {
-                "prediction": ["|".join(names[row]) for row in p > 0.5],
+                "prediction": pd.Series(["|".join(names[row]) for row in p > 0.5], dtype=object),
                 "confidence": np.maximum(p, 1 - p).min(-1) if len(p) else np.empty(0),
             }
         )
@@ -101,20 +110,20 @@ class MultilabelOutput(Output):
     def uncertainty(self, logits: Tensor) -> Tensor:
         """Mean binary entropy over log 2."""
         p = self.probabilities(logits)
-        return (torch.special.entr(p) + torch.special.entr(1 - p)).mean(-1) / float(np.log(2))
+        entropy: Tensor = (torch.special.entr(p) + torch.special.entr(1 - p)).mean(-1)
+        return entropy / math.log(2)
 
     def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
         """Share of right labels, of wholly right rows, macro F1, log loss, calibration error."""
-        from sklearn.metrics import f1_score
-
         right = (logits > 0) == (target > 0.5)
         p = self.probabilities(logits)
-        truth, guess = target.cpu().numpy().astype(int), (logits > 0).cpu().numpy().astype(int)
+        truth, guess = (target > 0.5).double(), (logits > 0).double()
+        f1 = 2 * (truth * guess).sum(0) / (truth + guess).sum(0).clamp_min(1)  # (K,), 0 where there is none
         confidence = torch.maximum(p, 1 - p).flatten().cpu()
         return {
             "accuracy": float(right.float().mean()),
             "exact_match": float(right.all(-1).float().mean()),
-            "macro_f1": float(f1_score(truth, guess, average="macro", zero_division=0.0)),
+            "macro_f1": float(f1.mean()),
             "log_loss": float(F.binary_cross_entropy(p.clamp(1e-7, 1 - 1e-7), target)),
             "ece": expected_calibration_error(confidence, right.float().flatten().cpu()),
         }

@@ -1,12 +1,13 @@
 """A number with an interval: squared error for the mean, quantile loss for the ends, widths fixed on validation rows.
 
 The interval is conformalised quantile regression (Romano, Patterson and Candès 2019, 1905.03222): the ends are moved by
-the (1 - α)(1 + 1/n) quantile of E_i = max(lower_i - y_i, y_i - upper_i) over n rows not trained on, so that it covers
-at least 1 - α of exchangeable rows.
+the ⌈(1 - α)(n + 1)⌉-th smallest E_i = max(lower_i - y_i, y_i - upper_i) of n rows not trained on, so that it covers at
+least 1 - α of exchangeable rows (from n = 9 on; below, the largest E_i is all there is).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aet.config import Section
 from aet.errors import DataError, FeedbackError
 from aet.outputs.base import OUTPUTS, Output
 
@@ -34,8 +36,9 @@ class NumberOutput(Output):
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
         """Mean and standard deviation of the target."""
+        Section.checked("output", settings)
         target = frame[self.targets[0]].astype(float).to_numpy()
-        if not np.std(target) > 0:
+        if not len(target) or np.ptp(target) == 0:  # the deviation of equal numbers need not be quite 0
             raise DataError(
                 f"The target {self.targets[0]!r} is {target[0] if len(target) else 'empty'} in every row: expected "
                 "numbers that differ. Name another target, or add rows."
@@ -79,9 +82,9 @@ class NumberOutput(Output):
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
         """The conformal widening."""
         _, lower, upper = logits.unbind(-1)
-        misses = torch.maximum(lower - target, target - upper).double()
-        level = min(1.0, (1 - ALPHA) * (1 + 1 / len(misses)))
-        self.widening.fill_(float(torch.quantile(misses, level, interpolation="higher")))
+        misses = torch.maximum(lower - target, target - upper)
+        rank = math.ceil((1 - ALPHA) * (len(misses) + 1))
+        self.widening.fill_(float(misses.sort().values[min(rank, len(misses)) - 1]))
 
     def natural(self, standardised: Tensor) -> np.ndarray:
         """Back in the target's unit."""

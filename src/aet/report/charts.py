@@ -51,19 +51,19 @@ def accuracy_chart(
     ys = (max(0.0, low), min(1.0, high)) if metric.share else (low, high)
     last = max([pairs[-1][0] for _, _, pairs in lines] + [stop for _, stop, *_ in spans])
     wide = width > 600
-    plot = frame(width, 390 if wide else 330, (0, last), ys, right=130 if wide else 14, top=30, bottom=84)
+    plot = frame(width, 390 if wide else 330, (0, last), ys, right=130 if wide else 14, top=30, bottom=88)
     drawn = [plot.bands(spans), plot.grid(lambda v: axis_value(metric, v))]
     drawn += [plot.line(thin(pairs, MANY), class_) for _, class_, pairs in lines]
     switches = [(start, f"row {count(start)}: {SERVING[who]}") for start, _, who in ribbon[1:]]
     drawn.append(plot.moments(switches, "switch", drop=20))
     said = [(a, b, f"by {who}", f"rows {count(a)} to {count(b)}: {SERVING[who]}") for a, b, who in ribbon]
     drawn.append(plot.spans(said, plot.bottom + 10, 8))
-    drawn.append(plot.rug(labels, plot.bottom + 25))
+    drawn.append(plot.rug(labels, plot.bottom + 26))
     if wide:
         drawn.append(plot.ends([(name, final(pairs), class_) for name, class_, pairs in lines], metric.show))
-    drawn += [plot.axis("rows of the stream", drop=22), plot.hits(readings(lines, metric.show))]
+    drawn += [plot.axis("rows of the stream", drop=26), plot.hits(readings(lines, metric.show))]
     about = "; ".join(f"{name} ends at {metric.show(final(pairs))}" for name, _, pairs in reversed(lines))
-    return picture(width, plot.bottom + 64, "".join(drawn), f"{metric.name} over the stream", about)
+    return picture(width, plot.bottom + 68, "".join(drawn), f"{metric.name} over the stream", about)
 
 
 SERVING = {"source": "the source's answers are served", "proposal": "the adapted answers are served"}

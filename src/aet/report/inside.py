@@ -43,6 +43,8 @@ def attention(record: Record, metric: Metric) -> str:
         token, before, after = moved[0]
         finding = f"{token} changed most: {percent(before)} of the attention before, {percent(after)} after."
     shown = sorted((moved or known)[:TOKENS], key=lambda t: -t[2])
+    if len(shown) < len(known):
+        finding += f" Shown: {len(shown)} of {count(len(known))} tokens."
     rows = [[t, percent(b), percent(a)] for t, b, a in sorted(known, key=lambda t: -t[2])]
     marks = [("bar", "served soft", "after"), ("before", "", "before")]
     numbers = table(["token", "before", "after"], rows)
@@ -55,13 +57,14 @@ def attention(record: Record, metric: Metric) -> str:
 
     drawn = [draw(c) for c in columns if c]
     body = figure(f'<div class="columns">{"".join(drawn)}</div>', marks, numbers) if drawn else ""
-    return section("attention", "Where attention went", finding, body + pictures(record))
+    return section("attention", "Where attention went", finding.strip(), body + pictures(record))
 
 
 def pictures(record: Record) -> str:
     """Attention over images; only pictures held inside the record are shown."""
     cards, left = [], 0
-    for e in entries(record, "attention_images")[:PICTURES]:
+    every = entries(record, "attention_images")
+    for e in every[:PICTURES]:
         views = [(name, str(e.get(name) or "")) for name in ("image", "before", "after")]
         safe = [(name, source) for name, source in views if PICTURE.fullmatch(source)]
         left += sum(bool(source) for _, source in views) - len(safe)
@@ -73,7 +76,10 @@ def pictures(record: Record) -> str:
         if shown:
             cards.append(f'<figure class="card"><figcaption>{escape(said)}</figcaption><div>{shown}</div></figure>')
     words = f"{plural(left, 'picture')} left out: only PNG, JPEG, WebP and GIF data addresses are shown."
-    return (f'<div class="gallery">{"".join(cards)}</div>' if cards else "") + (note(words) if left else "")
+    body = f'<div class="gallery">{"".join(cards)}</div>' if cards else ""
+    if len(every) > PICTURES:
+        body += note(f"Shown: the first {PICTURES} of {count(len(every))} rows.")
+    return body + (note(words) if left else "")
 
 
 def state(record: Record, metric: Metric) -> str:

@@ -90,6 +90,11 @@ def write(record: Mapping[str, Any], path: str | Path) -> Path:
     Raises:
         ConfigError: the path is a folder.
         DataError: as `render`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write({"title": "Gas", "model": {}}, Path(folder) / "report.html").name
+    'report.html'
     """
     path = Path(path)
     if path.is_dir():

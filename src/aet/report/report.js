@@ -19,10 +19,10 @@
     tip.textContent = mark.dataset.tip;
     const { width, height } = tip.getBoundingClientRect();
     const room = document.documentElement.clientWidth;
-    const left = Math.min(Math.max(8, event.clientX - width / 2), room - width - 8);
-    const above = event.clientY - height - 16;
-    tip.style.left = `${left}px`;
-    tip.style.top = `${above > 8 ? above : event.clientY + 20}px`;
+    const beside = event.clientX + 18;
+    const left = beside + width + 8 > room ? event.clientX - width - 18 : beside;
+    tip.style.left = `${Math.min(Math.max(8, left), room - width - 8)}px`;
+    tip.style.top = `${Math.max(8, event.clientY - height - 12)}px`;
   };
 
   document.addEventListener("pointermove", show, { passive: true });

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,14 +168,20 @@ def drift_chart(width: int, columns: Entries) -> str:
 
 def quantiles(entry: Mapping[str, Any], key: str) -> list[float]:
     """The five quantiles, or none where one is unknown."""
-    values = [number(v) for v in entry.get(key) or ()]
+    values = [number(v) for v in several(entry, key)]
     known = [v for v in values if v is not None]
     return known if len(known) == len(values) == 5 else []
 
 
+def several(entry: Mapping[str, Any], key: str) -> list[Any]:
+    """The list under `key`, empty where missing."""
+    value = entry.get(key)
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
+
+
 def missing_words(entry: Mapping[str, Any]) -> str:
     """How the share of missing values changed, if it did by half a point."""
-    shares = [number(v) for v in entry.get("missing") or ()]
+    shares = [number(v) for v in several(entry, "missing")]
     if len(shares) != 2 or shares[0] is None or shares[1] is None or abs(shares[1] - shares[0]) < 0.005:
         return ""
     return f"missing {percent(shares[0])} → {percent(shares[1])}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,8 @@ def fingerprint(model: nn.Module, config: dict[str, Any], *batches: Batch) -> st
     for batch in batches:
         for tensor in (*batch.values.values(), batch.target, batch.weight):
             if tensor is not None:
-                digest.update(tensor.contiguous().numpy().tobytes())
+                digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 
 
@@ -52,10 +52,21 @@ def save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progres
         "waited": progress.waited,
         "history": progress.history,
     }
-    partial = path.with_suffix(".partial")
+    partial = partial_path(path)
     owned = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     save_file(owned, str(partial), metadata={"progress": json.dumps(meta), "mark": mark})
-    os.replace(partial, path)
+    partial.replace(path)
+
+
+def partial_path(path: Path) -> Path:
+    """Where a checkpoint grows until it takes the place of the last one."""
+    return path.with_suffix(".partial")
+
+
+def remove(path: Path) -> None:
+    """The run is done: nothing is left to take up."""
+    for file in (path, partial_path(path)):
+        file.unlink(missing_ok=True)
 
 
 def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, mark: str) -> Progress | None:

@@ -51,8 +51,21 @@ def epoch_bar(epochs: int, metric: str, shown: bool) -> Iterator[Callable[[dict[
         task = bar.add_task("", total=epochs)
 
         def on_epoch(record: dict[str, Any]) -> None:
-            text = f"loss {record['loss']:.3f}  {metric} {record['valid_metric']:.3f} ({record['valid_metric_drifted']:.3f} drifted)"
+            plain, drifted = record["valid_metric"], record["valid_metric_drifted"]
+            text = f"loss {record['loss']:.3f}  {metric} {plain:.3f} ({drifted:.3f} drifted)"
             bar.update(task, completed=record["epoch"], description=text)
 
         yield on_epoch
         bar.update(task, description="done")
+
+
+@contextmanager
+def row_bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar over the rows of a stream; gives the function to call with each number of rows served."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("serving rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda rows: bar.advance(task, rows)

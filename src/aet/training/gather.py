@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ def gather(model: Model, frame: pd.DataFrame, train: Batch, valid: Batch) -> Sou
     logits = model.logits(valid)
     assert train.target is not None
     assert valid.target is not None
+    # NumPy's quantile has no limit on the number of rows.
+    uncertainty = model.output.uncertainty(logits).numpy()
     mix = confusion = None
     if model.output.kind == "label":
         classes = model.output.width
@@ -34,7 +37,7 @@ def gather(model: Model, frame: pd.DataFrame, train: Batch, valid: Batch) -> Sou
         layers=layer_moments(model, sample),
         label_mix=mix,
         confusion=confusion,
-        entropy=torch.quantile(model.output.uncertainty(logits), torch.linspace(0, 1, 101)),
+        entropy=torch.from_numpy(np.quantile(uncertainty, np.linspace(0, 1, 101)).astype(np.float32)),
         columns=describe_columns(frame.iloc[index.numpy()], model.schema),
         attention=focus(model, sample).mean(0).tolist(),
     )
@@ -64,9 +67,9 @@ def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:
     # The summary has one token a row, the blocks as many as there are.
     sizes = [count] * (len(first) - 1) + [torch.tensor(float(len(batch)), dtype=torch.float64)]
     layers = []
-    for total, squares, size in zip(first, second, sizes, strict=True):
-        mean = total / size
-        layers.append(Moments(mean.float(), (squares / size - mean.square()).clamp_min(1e-6).sqrt().float()))
+    for total, squares, tokens in zip(first, second, sizes, strict=True):
+        mean = total / tokens
+        layers.append(Moments(mean.float(), (squares / tokens - mean.square()).clamp_min(1e-6).sqrt().float()))
     return layers
 
 

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from aet.batch import Batch
+from aet.errors import ConfigError
 from aet.model import Model
 from aet.training import checkpoint
 from aet.training.drift import drifted, worlds
 from aet.training.schedule import warmup_cosine
 
+CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY = 5.0
 """Seconds between checkpoints."""
 
@@ -39,18 +41,17 @@ def fit(
     settings, seed = model.config.train, model.config.seed
     device = pick_device(settings.device)
     model.to(device)
-    if settings.compile:
-        model.trunk.compile()
+    trunk = torch.compile(model.trunk) if settings.compile else model.trunk
     optimiser = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr)
-    batches = -(-len(train) // settings.batch_size)
-    steps = settings.epochs * -(-batches // settings.accumulate)
+    rows_a_step = settings.batch_size * settings.accumulate
+    steps_an_epoch = -(-len(train) // rows_a_step)
     mark = checkpoint.fingerprint(model, model.config.model_dump(), train, valid)
-    path = folder / "checkpoint.safetensors" if folder else None
+    path = folder / CHECKPOINT if folder else None
     progress = (path and checkpoint.restore(path, model, optimiser, mark)) or checkpoint.Progress()
     worn = worlds(model, valid, settings.drift, torch.Generator().manual_seed(seed))
     saved = time.monotonic()
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with own_random():
         for epoch in range(progress.epoch, settings.epochs):
             if progress.waited >= settings.patience:
                 break
@@ -58,23 +59,24 @@ def fit(
             model.train()
             order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed + 7919 * epoch))
             total = torch.zeros((), device=device)
-            for number, index in enumerate(order.split(settings.batch_size)):
-                draw = seed + 104_729 * (epoch * batches + number)
-                torch.manual_seed(draw)
-                rows = drifted(model, train[index], settings.drift, torch.Generator().manual_seed(draw))
-                with autocast(device, settings.precision):
-                    loss = batch_loss(model, rows.to(device))
-                (loss / settings.accumulate).backward()
-                total += loss.detach() * len(index)
-                if (number + 1) % settings.accumulate == 0 or number + 1 == batches:
-                    step = epoch * -(-batches // settings.accumulate) + number // settings.accumulate
-                    for group in optimiser.param_groups:
-                        group["lr"] = settings.lr * warmup_cosine(step, steps, settings.warmup)
-                    nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-                    optimiser.step()
-                    optimiser.zero_grad(set_to_none=True)
+            for number, step_rows in enumerate(order.split(rows_a_step)):
+                step = epoch * steps_an_epoch + number
+                for piece, index in enumerate(step_rows.split(settings.batch_size)):
+                    draw = seed + 104_729 * (step * settings.accumulate + piece)
+                    torch.manual_seed(draw)
+                    rows = drifted(model, train[index], settings.drift, torch.Generator().manual_seed(draw))
+                    with autocast(device, settings.precision):
+                        loss = batch_loss(model, trunk, rows.to(device))
+                    (loss * (mass(train, index) / mass(train, step_rows))).backward()
+                    total += loss.detach() * mass(train, index)
+                for group in optimiser.param_groups:
+                    group["lr"] = settings.lr * warmup_cosine(step, settings.epochs * steps_an_epoch, settings.warmup)
+                nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
 
-            record = {"epoch": epoch + 1, "loss": float(total) / len(train), **validate(model, valid, worn)}
+            loss_seen = float(total) / mass(train, order)
+            record = {"epoch": epoch + 1, "loss": loss_seen, **validate(model, valid, worn)}
             progress.epoch = epoch + 1
             progress.waited += 1
             if record["valid_loss"] < progress.best:
@@ -86,15 +88,26 @@ def fit(
                 checkpoint.save(path, model, optimiser, progress, mark)
                 saved = time.monotonic()
 
+    if not progress.weights:
+        raise ConfigError(
+            f"Training diverged: the validation loss was {progress.history[-1]['valid_loss']} in every epoch. Lower "
+            f"train.lr (now {settings.lr:g}) or train.drift (now {settings.drift:g})."
+        )
     model.load_state_dict(progress.weights)
     model.to("cpu").eval()
     return progress.history
 
 
-def batch_loss(model: Model, batch: Batch) -> Tensor:
-    """Loss of one batch, rows counted by their weight."""
+def batch_loss(model: Model, trunk: Callable[..., Tensor], batch: Batch) -> Tensor:
+    """Loss of one batch, rows counted by their weight; `trunk` is the model's own, or its compiled form."""
     assert batch.target is not None
-    return model.output.loss(model(batch), batch.target, batch.weight)
+    logits = model.output(trunk(*model.tokens(batch)))
+    return model.output.loss(logits, batch.target, batch.weight)
+
+
+def mass(batch: Batch, index: Tensor) -> float:
+    """How much these rows count in the loss: their number, or the sum of their weights."""
+    return float(len(index)) if batch.weight is None else max(float(batch.weight[index].sum()), 1e-12)
 
 
 def validate(model: Model, valid: Batch, worn: Batch) -> dict[str, float]:
@@ -121,8 +134,21 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA if there is any."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    """`auto` is CUDA if there is any; ConfigError for a device that is not there."""
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"train.device={name!r} cannot be used ({str(error).splitlines()[0]}). Expected 'auto', 'cpu', or 'cuda' "
+            "on a machine with a CUDA card."
+        ) from error
+    return device
+
+
+def own_random() -> contextlib.AbstractContextManager[None]:
+    """What is drawn inside leaves the generators of the program, on all devices, as they were."""
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()))
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 
 from aet.errors import DataError
+from aet.rows import parse_numbers
 from aet.schema import Schema
+
+
+class SplitWarning(UserWarning):
+    """Rows are used neither to train nor to validate."""
 
 
 def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the training and of the validation rows.
 
-    With a time column the latest rows are held out; with a group column whole groups are, so that no group is on both
-    sides; else rows are drawn, class by class where there are classes.
+    With a time column the latest rows are held out (rows without a time are trained on); with a group column whole
+    groups are, so that no group is on both sides; else rows are drawn, class by class where there are classes. Held
+    rows of a class that no training row has are left out, with a SplitWarning: they can neither train nor validate.
+
+    Raises DataError if there are too few rows or groups, or times that cannot be read.
 
     >>> import pandas as pd
     >>> from aet.schema import InputSpec, Schema
@@ -26,32 +37,85 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     count = len(frame)
     if count < 4:
         raise DataError(f"Training needs at least 4 usable rows, got {count}. Add rows.")
-    held = max(1, round(share * count))
+    held = min(max(1, round(share * count)), count - 1)
     if schema.time is not None and schema.time in frame:
-        valid = np.argsort(frame[schema.time].to_numpy(), kind="stable")[-held:]
+        valid = np.argsort(instants(frame[schema.time]), kind="stable")[-held:]
     elif schema.group is not None and schema.group in frame:
         valid = held_groups(frame[schema.group], held, rng)
     elif schema.output == "label":
         valid = held_classes(frame[schema.target], share, rng)
+    elif schema.output == "multilabel":
+        valid = held_labels(frame[list(schema.targets)], held, rng)
     else:
         valid = rng.permutation(count)[:held]
     chosen = np.zeros(count, dtype=bool)
     chosen[valid] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    rows, valid = np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    return rows, known_classes(frame[schema.target], rows, valid) if schema.output == "label" else valid
+
+
+def known_classes(labels: pd.Series, rows: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Those of the `valid` rows whose class some training row has."""
+    texts = labels.astype(str)
+    known = texts.iloc[valid].isin(texts.iloc[rows]).to_numpy()
+    if known.all():
+        return valid
+    new = sorted(texts.iloc[valid[~known]].unique())
+    sentence = (
+        f"The classes {', '.join(new[:5])}{', ...' * (len(new) > 5)} of the target {labels.name!r} are only among the "
+        f"held-out rows, the latest times or other groups ({(~known).sum()} rows, left out): the model will not know "
+        "them. Add earlier rows or groups with them, or leave time and group undeclared."
+    )
+    if not known.any():
+        raise DataError(sentence)
+    warnings.warn(sentence, SplitWarning, stacklevel=3)
+    return valid[known]
+
+
+def instants(times: pd.Series) -> np.ndarray:
+    """Times as numbers in their order, (N,); -inf where missing."""
+    values, wrong = parse_numbers(times)
+    if wrong.any():
+        with suppress(ValueError, TypeError):
+            values, wrong = parse_numbers(pd.Series(pd.to_datetime(times, utc=True, format="ISO8601")))
+    if wrong.any():
+        raise DataError(
+            f"The time column {times.name!r} cannot be put in order: expected numbers or dates like 2024-05-31 or "
+            f"2024-05-31T12:00:00, got {times.iloc[int(wrong.argmax())]!r:.40}. Write it in one of these ways."
+        )
+    return np.where(np.isnan(values), -np.inf, values)
 
 
 def held_groups(groups: pd.Series, held: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of random whole groups, about `held` of them."""
-    codes, names = pd.factorize(groups.astype(str))
+    """Rows of random whole groups, as near to `held` of them as a random order comes; no group counts as a group."""
+    codes, names = pd.factorize(groups.astype(str), use_na_sentinel=False)
     if len(names) < 2:
         raise DataError(
             f"The group column {groups.name!r} has one group: expected two or more, to hold out whole groups. "
             "Leave it undeclared."
         )
-    order = rng.permutation(len(names))[: len(names) - 1]
-    sizes = np.bincount(codes)[order]
-    taken = order[: max(1, int(np.searchsorted(np.cumsum(sizes), held)) + 1)]
-    return np.flatnonzero(np.isin(codes, taken))
+    sizes = np.bincount(codes)
+    taken: list[int] = []
+    missing = held
+    for group in rng.permutation(len(names)).tolist()[:-1]:
+        if abs(missing - sizes[group]) < missing:
+            taken.append(group)
+            missing -= sizes[group]
+    return np.flatnonzero(np.isin(codes, taken or [int(sizes.argmin())]))
+
+
+def held_labels(labels: pd.DataFrame, held: int, rng: np.random.Generator) -> np.ndarray:
+    """Random rows, but the last row that has a label on, or off, stays in training."""
+    on = labels.to_numpy() > 0.5  # (N, K)
+    left = np.stack([on.sum(0), (~on).sum(0)])  # rows still in training with each label on, off
+    order = rng.permutation(len(labels))
+    chosen: list[int] = []
+    for row in order.tolist():
+        use = np.stack([on[row], ~on[row]])
+        if len(chosen) < held and (left[use] > 1).all():
+            chosen.append(row)
+            left -= use
+    return np.array(chosen) if chosen else order[:held]
 
 
 def held_classes(labels: pd.Series, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from aet.config import Config
+from aet.errors import ConfigError, nearest
 from aet.model import Model
 from aet.rows import check_rows
+from aet.run import make_folder
 from aet.schema import Schema, infer
 from aet.tables import read_table
+from aet.training import checkpoint
 from aet.training.display import epoch_bar, say
 from aet.training.gather import gather
-from aet.training.loop import fit
+from aet.training.loop import CHECKPOINT, fit, own_random
 from aet.training.split import split
 
 
@@ -32,7 +35,8 @@ def train(
     time: str | None = None,
     group: str | None = None,
     weight: str | None = None,
-    ignore: Any = None,
+    ignore: str | Sequence[str] | None = None,
+    output: str | None = None,
     header: bool | str | None = None,
     out: str | Path | None = None,
     config: Config | Mapping[str, Any] | str | Path | None = None,
@@ -43,9 +47,16 @@ def train(
     Args:
         source: CSV, TSV, Parquet, JSONL (each may be .gz), NumPy, pandas, polars, Arrow or a Hugging Face data set.
         target: the column to answer; several 0/1 columns for several yes-or-no answers.
+        seed: of the split, the weights and the drift; the same seed on the same rows gives the same bits.
         groups: several number columns as one token, `{"s00": ["s00_f0", "s00_f1"]}` or `{"s00": "s00_f0:s00_f7"}`.
         kinds: column kinds where the inferred ones are wrong: number, category, text, image, ignore.
-        id, time, group, weight: columns with these roles; time and group decide what is held out for validation.
+        id: column with one name a row, given back with the answers.
+        time: column by which rows are ordered; the latest are held out for validation.
+        group: column whose groups are held out as a whole.
+        weight: column that says how much a row counts; 2 is the row given twice.
+        ignore: column or columns to leave out.
+        output: kind of the answer where the inferred one is wrong: label, multilabel, number.
+        header: whether a delimited file's first row holds names; found out by itself unless given.
         out: run folder; a run that was interrupted there is taken up again exactly.
         config: settings (`aet.config.Config`) as YAML file or mapping; arguments above may stand there under `data`.
         progress: show a progress bar.
@@ -70,9 +81,13 @@ def train(
         "group": group,
         "weight": weight,
         "ignore": ignore,
+        "output": output,
         "header": header,
     }
-    data = {**settings.data, **{name: value for name, value in given.items() if value is not None}}
+    for name in settings.data:
+        if name not in given:
+            raise ConfigError(f"The setting data.{name} is unknown. {nearest(name, given)}")
+    data = plain({**settings.data, **{name: value for name, value in given.items() if value is not None}})
     settings = settings.model_copy(update={"data": data})
     options = dict(data)
     frame = read_table(source, header=options.pop("header", "infer"))
@@ -80,17 +95,30 @@ def train(
     return train_on(frame, schema, settings, Path(out) if out is not None else None, progress)
 
 
+def plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists, dicts, texts and numbers only, as the run folder keeps them: a pandas index of names becomes a list."""
+
+    def unpacked(value: Any) -> Any:
+        return dict(value) if isinstance(value, Mapping) else list(value)
+
+    try:
+        kept: dict[str, Any] = json.loads(json.dumps(data, default=unpacked))
+    except TypeError as error:
+        raise ConfigError(f"Column names and kinds must be texts, alone or in lists: {error}. Got {data}.") from error
+    return kept
+
+
 def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None, progress: bool = False) -> Model:
     """Train on a table whose schema is known."""
     started = time.monotonic()
     checked = check_rows(frame, schema, need_target=True)
     rows, held = split(checked.frame, schema, config.train.valid, config.seed)
-    with torch.random.fork_rng(devices=[]):
+    with own_random():
         torch.manual_seed(config.seed)
         model = Model(schema, config).fit_columns(checked.frame.iloc[rows])
     train_rows, valid_rows = (model.encode(checked.frame.iloc[index], target=True) for index in (rows, held))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     if progress:
         say(schema, len(rows), len(held), checked.problems, config)
     with epoch_bar(config.train.epochs, model.output.metric, shown=progress) as on_epoch:
@@ -108,5 +136,5 @@ def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None
     if out is not None:
         model.save(out)
         (out / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in history), encoding="utf-8")
-        (out / "checkpoint.safetensors").unlink(missing_ok=True)
+        checkpoint.remove(out / CHECKPOINT)
     return model

@@ -1,0 +1,214 @@
+"""The command `aet`: one verb a function. Each takes --json; see `aet.commands.session` for output and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aet.commands.options import Data, Json, Run, Seed
+from aet.commands.session import session
+
+app = typer.Typer(
+    help="Attention models that stay right after they are deployed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def version(shown: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Attention models that stay right after they are deployed."""
+    if shown:
+        import aet
+
+        typer.echo(aet.__version__)
+        raise typer.Exit
+
+
+@app.command(epilog="Example: aet train rows.csv --target gas --out runs/gas --set train.epochs=40")
+def train(
+    data: Data,
+    target: Annotated[list[str] | None, typer.Option(help="Column to answer; repeat for several 0/1 columns.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings as YAML.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder.", show_default="runs/<target>")] = None,
+    seed: Seed = None,
+    groups: Annotated[list[str] | None, typer.Option(help="Columns as one token: s00=c2:c9, or s00=a,b.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Kind of a column: comment=text.")] = None,
+    id: Annotated[str | None, typer.Option(help="Column that names a row.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times: the latest rows are held out.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of groups: whole groups are held out.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Column of row weights.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
+    output: Annotated[str | None, typer.Option(help="Kind of answer: label, multilabel or number.")] = None,
+    header: Annotated[bool | None, typer.Option(help="Whether the first row holds names.", show_default="look")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="A setting: train.epochs=40.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model on a table. The same command takes an interrupted run up again."""
+    from aet.commands import options, show
+
+    with session(as_json) as here:
+        settings = options.settings(config, set or [])
+        folder = out or options.default_out(target, settings)
+        here.going_on = f"The same command goes on from the last checkpoint in {folder}."
+        if (folder / "checkpoint.safetensors").is_file():
+            here.tell(f"{folder} holds an unfinished run: it goes on where data and settings are the same.")
+        import aet
+
+        model = aet.train(
+            data,
+            target=target[0] if target and len(target) == 1 else target,
+            seed=seed,
+            groups=options.groups(groups or []) or None,
+            kinds=options.pairs(kind or [], "--kind", last=True) or None,
+            id=id,
+            time=time,
+            group=group,
+            weight=weight,
+            ignore=ignore,
+            output=output,
+            header=header,
+            out=folder,
+            config=settings,
+            progress=here.progress,
+        )
+        answer = show.trained(model, folder)
+        here.give(answer)
+        here.show(show.figures(answer["valid"], "On the rows held out"), f"Run folder: {folder}")
+
+
+@app.command(epilog="Example: aet predict runs/gas rows.csv --out answers.csv")
+def predict(
+    run: Run,
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=".csv, .jsonl or .parquet; else CSV is printed.")
+    ] = None,
+    proba: Annotated[bool, typer.Option("--proba", help="One more column a class.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Answer every row of a table, in order and in bounded memory."""
+    from aet.commands import answers
+
+    with session(as_json) as here:
+        if out:
+            answers.check_suffix(out)
+        import aet
+
+        model = aet.load(run)
+        pieces = answers.Counted(model.predict_iter(data, proba))
+        if out:
+            answers.write_answers(pieces, out, model)
+            here.give({"run": run, "out": out, "rows": pieces.rows, "left_out": pieces.left_out})
+        elif as_json:
+            answers.to_json_list(pieces)
+        else:
+            answers.to_csv(pieces, sys.stdout)
+        if here.progress:
+            aside = f", {pieces.left_out:,} of them without an answer" if pieces.left_out else ""
+            here.tell(f"{pieces.rows:,} rows{aside}{f', in {out}' if out else ''}.", "green")
+
+
+@app.command(epilog="Example: aet evaluate runs/gas rows.csv --json")
+def evaluate(run: Run, data: Data, as_json: Json = False) -> None:
+    """Score a model on rows with true answers."""
+    from aet.commands import show
+
+    with session(as_json) as here:
+        import aet
+
+        metrics = aet.load(run).evaluate(data)
+        here.give({"run": run, "data": data, **metrics})
+        here.show(show.figures(metrics, data))
+
+
+@app.command(epilog="Example: aet stream runs/gas batch2.csv batch3.csv --labels 16 --delay 64 --guard earned")
+def stream(
+    run: Run,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="In the order of service.", show_default=False)
+    ],
+    labels: Annotated[int, typer.Option(min=0, help="True answers asked for in each file, at most.")] = 16,
+    delay: Annotated[int, typer.Option(min=0, help="Rows served before an answer comes.")] = 64,
+    adapt: Annotated[str, typer.Option(help="Method that proposes states.")] = "auto",
+    guard: Annotated[str, typer.Option(help="earned, likely, always or never.")] = "earned",
+    compare_methods: Annotated[str, typer.Option(help="Methods run beside: restandardise,align,tent,prior.")] = "",
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the stream's state and record.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Report to write.", show_default="RUN/report.html")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws of rows to label.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Replay files, in order, as a deployed stream: what drift costs and what adaptation wins back.
+
+    Where a file has the target column, its values are the late labels and the measure; else its rows are only served.
+    """
+    from aet.commands import replayed, show
+
+    with session(as_json) as here:
+        here.going_on = "Nothing was written; the same command replays from the start."
+        import aet
+        from aet.training.display import row_bar
+
+        model = aet.load(run)
+        result = aet.replay(
+            model,
+            replayed.read_parts(model, files),
+            labels=labels,
+            delay=delay,
+            adapt=adapt,
+            guard=guard,
+            methods=[name.strip() for name in compare_methods.split(",") if name.strip()],
+            seed=seed,
+            bar=row_bar if here.progress else None,
+        )
+        path = replayed.keep(result, report or run / "report.html", save)
+        here.give({"run": run, **show.streamed(result, path, save)})
+        here.show(show.stream_table(result.record), show.verdict(result), f"Report: {path}")
+
+
+@app.command(epilog="Example: aet report runs/gas --out report.html")
+def report(
+    run: Run,
+    stream: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of `aet stream --save`.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Else report.html in RUN, or in DIR.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a training run, or of a saved stream, as one HTML page."""
+    from aet.commands import replayed
+
+    with session(as_json) as here:
+        path = replayed.write_report(run, stream, out)
+        here.give({"run": run, "stream": stream, "report": path})
+        here.show(f"Report: {path}")
+
+
+@app.command(epilog="Example: aet demo gas --out runs/gas")
+def demo(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="digits or gas.", show_default=True)] = "digits",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder.", show_default="runs/demo-NAME")] = None,
+    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train on real data, then serve data that drifts away: handwriting and a wearing camera, or ageing gas sensors."""
+    from aet.commands import replayed, show
+
+    with session(as_json) as here:
+        folder = out or Path("runs") / f"demo-{name}"
+        here.going_on = f"The same command goes on from the last checkpoint in {folder}."
+        from aet.demo import play
+
+        model, result = play(name, folder, seed, here.progress)
+        path = replayed.keep(result, folder / "report.html", folder / "stream")
+        here.give({"train": show.trained(model, folder), **show.streamed(result, path, folder / "stream")})
+        here.show(show.stream_table(result.record), show.verdict(result), f"Report: {path}")
+
+
+def main() -> None:
+    """Entry point."""
+    app()

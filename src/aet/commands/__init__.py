@@ -1,0 +1,1 @@
+"""What the command line shares: reading options, printing answers, reporting errors."""

@@ -1,0 +1,141 @@
+"""Writing answers piece by piece, so that any number of rows passes in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from aet.commands.session import plain
+from aet.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from aet.model import Model
+
+Pieces = Iterable["pd.DataFrame"]
+
+
+class Counted:
+    """Pieces that pass, their rows and the rows without an answer."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.pieces, self.rows, self.left_out = pieces, 0, 0
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        for piece in self.pieces:
+            self.rows += len(piece)
+            self.left_out += int(piece["problem"].notna().sum())
+            yield piece
+
+
+def to_csv(pieces: Pieces, stream: IO[str]) -> None:
+    """Comma-separated, with a header."""
+    for number, piece in enumerate(pieces):
+        piece.to_csv(stream, index=False, header=number == 0, lineterminator="\n")
+
+
+def to_json_lines(pieces: Pieces, stream: IO[str]) -> None:
+    """One object a row."""
+    for record in records(pieces):
+        stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def to_json_list(pieces: Counted) -> None:
+    """One JSON object on standard output; written once all answers are there, so that an error leaves none behind."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as kept:
+        for number, record in enumerate(records(pieces)):
+            kept.write(", " * (number > 0) + json.dumps(record, ensure_ascii=False, allow_nan=False))
+        kept.seek(0)
+        sys.stdout.write(f'{{"rows": {pieces.rows}, "left_out": {pieces.left_out}, "answers": [')
+        shutil.copyfileobj(kept, sys.stdout)
+        sys.stdout.write("]}\n")
+
+
+def records(pieces: Pieces) -> Iterator[dict[str, Any]]:
+    """Rows as JSON knows them."""
+    for piece in pieces:
+        for record in piece.to_dict("records"):
+            yield plain(record)
+
+
+def to_parquet(pieces: Pieces, path: Path, model: Model) -> None:
+    """Columns keep one type through all pieces: declared ids are text, since pieces of a file may disagree on them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+    try:
+        for piece in pieces:
+            schema = writer.schema if writer else arrow_schema(piece, model)
+            columns = [column_array(piece[field.name], field.type) for field in schema]
+            writer = writer or pq.ParquetWriter(path, schema)
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    finally:
+        if writer:
+            writer.close()
+
+
+def arrow_schema(piece: pd.DataFrame, model: Model) -> pa.Schema:
+    """Types that hold for every piece."""
+    import pyarrow as pa
+
+    classes = getattr(model.output, "classes", [])
+    known = pa.array(classes).type if len({type(value) for value in classes}) == 1 else pa.string()
+    types: dict[str, Any] = {
+        "id": pa.int64() if model.schema.id is None else pa.string(),
+        "prediction": known if piece["prediction"].dtype == object else pa.float64(),
+        "problem": pa.string(),
+    }
+    return pa.schema([(str(name), types.get(str(name), pa.float64())) for name in piece.columns])
+
+
+def column_array(column: pd.Series[Any], kind: pa.DataType) -> pa.Array:
+    """A column as the type asks; missing values are null."""
+    import pyarrow as pa
+
+    cells = column.astype(object).where(column.notna(), None)
+    return pa.array([None if cell is None else str(cell) for cell in cells] if kind == pa.string() else cells, kind)
+
+
+WRITERS: dict[str, Callable[[Pieces, IO[str]], None]] = {
+    ".csv": to_csv,
+    ".jsonl": to_json_lines,
+    ".ndjson": to_json_lines,
+}
+
+
+def check_suffix(path: Path) -> None:
+    """Raise ConfigError for a file that answers cannot be written to."""
+    known = [*WRITERS, ".parquet"]
+    if path.suffix.lower() not in known:
+        raise ConfigError(f"--out {path}: answers are written as one of {', '.join(known)}. Give the file such a name.")
+
+
+def write_answers(pieces: Pieces, path: Path, model: Model) -> None:
+    """Write a file as a whole or not at all."""
+    with replaced(path) as partial:
+        if path.suffix.lower() == ".parquet":
+            to_parquet(pieces, partial, model)
+            return
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            WRITERS[path.suffix.lower()](pieces, stream)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place if the block ends well, and goes if it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

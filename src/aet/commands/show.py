@@ -1,0 +1,123 @@
+"""Tables for people, and the same figures for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from aet.adaptation.replay import Replay
+    from aet.model import Model
+
+UNKNOWN = "–"
+MAIN = ("source", "proposal", "served")
+
+
+def trained(model: Model, folder: Path) -> dict[str, Any]:
+    """What `aet train` answers."""
+    from aet.attention.state import ElasticState
+
+    report = model.report
+    return {
+        "run": folder,
+        "target": list(model.schema.targets),
+        "output": model.output.kind,
+        "metric": model.output.metric,
+        "valid": report["valid"],
+        "rows": report["rows"],
+        "quarantined": report["quarantined"],
+        "epochs": len(report["history"]),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "state_bytes": ElasticState.zeros(model).nbytes,
+        "seconds": report["seconds"],
+    }
+
+
+def figures(values: Mapping[str, Any], title: str) -> Table:
+    """Names and numbers."""
+    from rich.table import Table
+
+    table = Table(title=title, show_header=False, title_justify="left")
+    for name, value in values.items():
+        table.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
+    return table
+
+
+def harm(row: Mapping[str, Any]) -> float | None:
+    """Source - served in points; None where the true answers are not known."""
+    source, served = row["source"], row["served"]
+    return None if source is None or served is None else 100 * (source - served)
+
+
+def streamed(replay: Replay, report: Path, saved: Path | None) -> dict[str, Any]:
+    """What `aet stream` answers."""
+    record, guard = replay.record, replay.stream.guard
+    return {
+        "report": report,
+        "saved": saved,
+        "metric": record["model"]["metric"],
+        "parts": [{**part, "harm": harm(part)} for part in record["parts"]],
+        "summary": record["summary"],
+        "stream": record["stream"],
+        "guard": {**guard.to_dict(), "serving": guard.serving, "reason": guard.reason()},
+        "cost": record["cost"],
+    }
+
+
+def stream_table(record: Mapping[str, Any]) -> Table:
+    """One row a part and one for the whole stream; scores in percent, harm in points, below zero is a gain."""
+    from rich.table import Table
+
+    accurate = record["model"]["metric"] == "accuracy"
+    what = "accuracy in %" if accurate else "score in % (100 where right, less by the error in spreads of the target)"
+    table = Table(title=f"{what}; harm = source - served in points, below zero is a gain", title_justify="left")
+    methods = list(record["summary"]["methods"])
+    table.add_column("part")
+    for name in ("rows", "labels", *MAIN, "harm", "by proposal", *methods):
+        table.add_column(name, justify="right")
+    for part in record["parts"]:
+        table.add_row(part["name"], *cells(part, methods), end_section=part is record["parts"][-1])
+    stream = record["stream"]
+    whole = {**record["summary"], "rows": sum(part["rows"] for part in record["parts"]), "labels": stream["labels"]}
+    whole["served_by_proposal"] = stream["served"]["proposal"] / max(1, sum(stream["served"].values()))
+    table.add_row("whole stream", *cells(whole, methods), style="bold")
+    return table
+
+
+def cells(row: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
+    """A row of the table."""
+    points = harm(row)
+    return [
+        f"{row['rows']:,}",
+        f"{row['labels']:,}",
+        *(percent(row[name]) for name in MAIN),
+        UNKNOWN if points is None else f"{points:+.1f}",
+        percent(row["served_by_proposal"]),
+        *(percent(row["methods"][name]) for name in methods),
+    ]
+
+
+def percent(share: float | None) -> str:
+    """A share, times 100.
+
+    >>> percent(0.5), percent(None)
+    ('50.0', '–')
+    """
+    return UNKNOWN if share is None else f"{100 * share:.1f}"
+
+
+def verdict(replay: Replay) -> str:
+    """What the whole stream cost or gained, and what the guard says at its end."""
+    found, guard = replay.record["summary"]["harm"], replay.stream.guard
+    whole = (
+        "No row had a true answer, so nothing could be scored."
+        if found is None
+        else f"Harm over the whole stream {found['mean']:+.2f} points (95 % interval {found['low']:+.2f} to "
+        f"{found['high']:+.2f}), in its worst 1,000 rows {found['worst_window']:+.2f}."
+    )
+    aside = replay.record["stream"]["quarantined"]
+    aside_said = f"\n{aside:,} rows were kept aside; the report lists them." if aside else ""
+    return f"{whole}\nGuard {guard.name}: {guard.reason()}.{aside_said}"

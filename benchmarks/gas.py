@@ -14,16 +14,19 @@ the start on all labelled rows of the first half.
 from __future__ import annotations
 
 import copy
+import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
 import torch
 from common import Record, arguments, write
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import nn
 
@@ -40,6 +43,7 @@ LABELS = (16, 48)
 CHUNK = 64
 FREE = ("restandardise", "align", "tent", "prior")
 
+Figures = dict[tuple[str, str, str, str], float]
 Values = dict[tuple[str, str], float]
 """Accuracy in points by (method, metric)."""
 
@@ -64,8 +68,8 @@ def tuned(model: Model, rows: Batch, parameters: Callable[[Model], Iterable[nn.P
     return model
 
 
-def on_batch(model: Model, frame: pd.DataFrame, seed: int) -> Values:
-    """All figures of one batch in one order."""
+def on_batch(model: Model, frame: pd.DataFrame, seed: int, peers: bool) -> Values:
+    """All figures of one batch in one order, with the peers that take labels if asked for."""
     half = len(frame) // 2
     first, second = frame.iloc[:half], frame.iloc[half:]
     test = model.encode(model.check(second, need_target=True).frame, target=True)
@@ -89,6 +93,8 @@ def on_batch(model: Model, frame: pd.DataFrame, seed: int) -> Values:
         source = found["source", "accuracy"]
         found[f"aet, {labels} labels", "proposal"] = proposal
         found[f"aet, {labels} labels", "served"] = proposal if stream.guard.serving else source
+        if not peers:
+            continue
         random = seen[torch.from_numpy(np.random.default_rng(seed).permutation(half)[:labels])]
         asked = seen[torch.tensor(ids)]
         for sort, rows in (("random", random), ("the same", asked)):
@@ -123,41 +129,42 @@ def oracle(frame: pd.DataFrame, model: Model) -> float:
     return 100 * trained.evaluate(test)["accuracy"] * len(test) / (len(test) + missed)
 
 
-def gather(seeds: int, quick: bool) -> tuple[dict[tuple[str, str, str, str], list[float]], dict[str, float]]:
-    """Every figure by (order, batch, method, metric), one value a seed, and facts about the model."""
+def one_seed(seed: int, quick: bool) -> tuple[Figures, dict[str, float]]:
+    """Every figure by (order, batch, method, metric), and facts about the model."""
+    torch.set_num_threads(1)
     batches = read_batches()
-    served = [number for number in batches if number != 1]
-    figures: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-    facts: dict[str, float] = {}
-    for seed in range(seeds):
-        started = time.perf_counter()
-        model = train(batches[1], seed=seed, target="gas", **TRAINING)
-        facts = {"seconds to train": time.perf_counter() - started, "state bytes": ElasticState.zeros(model).nbytes}
-        for number in track(served, description=f"seed {seed}", console=Console(stderr=True)):
-            shuffled = batches[number].sample(frac=1, random_state=seed).reset_index(drop=True)
-            for order, frame in (("shuffled", shuffled), ("file order", batches[number])):
-                values = on_batch(model, frame, seed)
-                for labels in LABELS:
-                    values |= as_served(model, frame, labels, seed)
-                if order == "shuffled" and not quick:
-                    values["oracle", "accuracy"] = oracle(frame, model)
-                for (method, metric), value in values.items():
-                    figures[order, f"batch {number}", method, metric].append(value)
+    started = time.perf_counter()
+    model = train(batches[1], seed=seed, target="gas", **TRAINING)
+    facts = {"seconds to train": time.perf_counter() - started, "state bytes": ElasticState.zeros(model).nbytes}
+    figures: Figures = {}
+    for number in (number for number in batches if number != 1):
+        shuffled = batches[number].sample(frac=1, random_state=seed).reset_index(drop=True)
+        for order, frame in (("shuffled", shuffled), ("file order", batches[number])):
+            values = on_batch(model, frame, seed, peers=order == "shuffled")
+            for labels in LABELS:
+                values |= as_served(model, frame, labels, seed)
+            if order == "shuffled" and not quick:
+                values["oracle", "accuracy"] = oracle(frame, model)
+            figures |= {(order, f"batch {number}", *names): value for names, value in values.items()}
+        print(f"seed {seed}: batch {number} done", file=sys.stderr)
     return figures, facts
 
 
-def records(figures: dict[tuple[str, str, str, str], list[float]], seeds: int, facts: dict[str, float]) -> list[Record]:
+def records(runs: Sequence[tuple[Figures, dict[str, float]]]) -> list[Record]:
     """One record a batch and figure, and the mean over batches with its spread over seeds."""
-    out = []
+    seeds, out = len(runs), []
     over: dict[tuple[str, str, str], list[list[float]]] = defaultdict(list)
-    for (order, batch, method, metric), values in figures.items():
+    for order, batch, method, metric in runs[0][0]:
+        values = [figures[order, batch, method, metric] for figures, _ in runs]
         out.append(Record("gas", order, method, metric, float(np.mean(values)), batch, float(np.std(values)), seeds))
         over[order, method, metric].append(values)
     for (order, method, metric), rows in over.items():
         by_seed = np.mean(rows, axis=0)
         mean, spread = float(by_seed.mean()), float(by_seed.std())
         out.append(Record("gas", order, method, metric, mean, "mean over batches", spread, seeds))
-    out += [Record("gas", "model", "aet", name, value, seeds=seeds) for name, value in facts.items()]
+    for name in runs[0][1]:
+        value = float(np.mean([facts[name] for _, facts in runs]))
+        out.append(Record("gas", "model", "aet", name, value, seeds=seeds))
     return out
 
 
@@ -184,10 +191,10 @@ def show(all_records: Sequence[Record]) -> None:
 
 def main() -> None:
     options = arguments(__doc__)
-    torch.set_num_threads(1)
     seeds = 1 if options.quick else options.seeds
-    figures, facts = gather(seeds, options.quick)
-    everything = records(figures, seeds, facts)
+    with ProcessPoolExecutor(max_workers=min(seeds, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
+        runs = list(pool.map(one_seed, range(seeds), [options.quick] * seeds))
+    everything = records(runs)
     show(everything)
     write(everything, options.json)
 

@@ -177,17 +177,12 @@ def test_broken_and_missing_images(tmp_path):
         (tmp_path / f"stub.{suffix}").write_bytes(content[:10])
         (tmp_path / f"text.{suffix}").write_text("no image")
     paths = sorted(tmp_path.iterdir())
-    cells = pd.Series(
-        [*map(str, paths), tmp_path / "good.png", str(tmp_path / "none.png"), None], dtype=object
-    )
+    cells = pd.Series([*map(str, paths), tmp_path / "good.png", str(tmp_path / "none.png"), None], dtype=object)
     found = checked(cells, "image")
     assert found.frame["x"].tolist() == [str(p) for p in [*paths, tmp_path / "good.png"] if p.stem == "good"]
     assert len(found.problems) == 17
     cut = paths.index(tmp_path / "cut.jpg")
-    assert (
-        f"row {cut + 1}, column 'x': expected an image, got '{paths[cut]}', a broken file"
-        in found.problems[cut]
-    )
+    assert f"row {cut + 1}, column 'x': expected an image, got '{paths[cut]}', a broken file" in found.problems[cut]
     assert "none.png', where there is no file" in found.problems[21]
     assert found.problems[22] == "row 23, column 'x': expected an image, got a missing value"
 
@@ -231,9 +226,7 @@ def test_image_arrays():
 def test_several_problems_in_one_row_are_all_told():
     frame = pd.DataFrame({"a": ["x", 1], "b": [np.inf, 1]})
     text = check_rows(frame, schema(a="number", b="number")).problems[0]
-    assert text.startswith(
-        "row 1, column 'a': expected a number, got 'x'; row 1, column 'b': expected a finite"
-    )
+    assert text.startswith("row 1, column 'a': expected a number, got 'x'; row 1, column 'b': expected a finite")
 
 
 def test_missing_column_says_renamed():

@@ -93,9 +93,7 @@ def test_image_files_must_be_there(tmp_path):
     paths = [str(tmp_path / f"{i}.PNG") for i in range(30)]
     assert kind(paths) == "image"
     assert kind([tmp_path / "0.PNG"] * 4) == "image"
-    with pytest.warns(
-        SchemaWarning, match="'x' is left out: its cells look like image files, but .*9.PNG.* not there"
-    ):
+    with pytest.warns(SchemaWarning, match="'x' is left out: its cells look like image files, but .*9.PNG.* not there"):
         infer(pd.DataFrame({"x": paths[9:], "n": range(21), "y": [0, 1, 1] * 7}), "y")
 
 
@@ -107,17 +105,13 @@ def test_what_is_left_out_is_told_and_listed(frame):
         schema = infer(frame, "y")
     texts = [str(warning.message) for warning in told]
     assert any("'nothing' is left out" in t and "no value in any row" in t for t in texts)
-    assert any(
-        "'uid' is left out" in t and "looks like an id" in t and "kinds={'uid': ...}" in t for t in texts
-    )
+    assert any("'uid' is left out" in t and "looks like an id" in t and "kinds={'uid': ...}" in t for t in texts)
     assert schema.ignored == ("nothing", "uid")
     assert "same" in kinds(schema)
     assert "ignored  uid" in schema.describe()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        told = infer(
-            frame, "y", id="uid", ignore="c0", kinds={"nothing": "ignore", "c1": "category", "city": "text"}
-        )
+        told = infer(frame, "y", id="uid", ignore="c0", kinds={"nothing": "ignore", "c1": "category", "city": "text"})
     assert (told.id, told.ignored) == ("uid", ("c0", "nothing"))
     assert (kinds(told)["c1"], kinds(told)["city"]) == ("category", "text")
 
@@ -213,9 +207,7 @@ def test_output_can_be_told_and_several_targets():
 
 def test_targets_that_leave_nothing_to_learn(frame):
     for cells in ("spam", 1, 2.5):
-        with pytest.raises(
-            DataError, match=r"'y' has only .*expected at least two, one class.*name another target"
-        ):
+        with pytest.raises(DataError, match=r"'y' has only .*expected at least two, one class.*name another target"):
             infer(frame.assign(y=cells), "y")
     for cells in (None, np.nan):
         with pytest.raises(DataError, match="'y' has no value"):
@@ -231,9 +223,7 @@ def test_schema_survives_json(frame):
     assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
 
 
-@pytest.mark.parametrize(
-    "wrong", [{}, {"inputs": 3}, {"inputs": [{}]}, {"inputs": [], "targets": [], "odd": 1}]
-)
+@pytest.mark.parametrize("wrong", [{}, {"inputs": 3}, {"inputs": [{}]}, {"inputs": [], "targets": [], "odd": 1}])
 def test_from_dict_of_something_else(wrong):
     with pytest.raises(SchemaError, match=r"Schema.to_dict\(\)"):
         Schema.from_dict(wrong)
@@ -256,9 +246,7 @@ def test_check_lists_missing_and_new(frame):
     schema.check(frame.drop(columns=["y", "c5", "c4"]).assign(more=1), need_target=False)
     schema.check(frame.drop(columns="c4"), need_target=True)
     with pytest.raises(SchemaError) as caught:
-        schema.check(
-            frame.rename(columns={"city": "City_"}).drop(columns="c1").assign(more=1), need_target=False
-        )
+        schema.check(frame.rename(columns={"city": "City_"}).drop(columns="c1").assign(more=1), need_target=False)
     text = str(caught.value)
     assert "'city' ('City_' is new: renamed?)" in text
     assert "'c1'," in text.split("New columns")[0] + ","
@@ -305,9 +293,7 @@ def test_labels_that_a_missing_one_made_floats_are_whole_again():
 
 
 def test_number_and_several_targets():
-    frame = pd.DataFrame(
-        {"x": range(8), "y": [*"1234", "low", "inf", "", "5"], "z": [0, 1, 2, None, 1, 0, 1, True]}
-    )
+    frame = pd.DataFrame({"x": range(8), "y": [*"1234", "low", "inf", "", "5"], "z": [0, 1, 2, None, 1, 0, 1, True]})
     found = check_rows(frame, of("number", x="number"), need_target=True)
     assert found.frame["y"].tolist() == [1, 2, 3, 4, 5]
     assert [found.problems[row].split("expected ")[1] for row in (4, 6)] == [
@@ -355,9 +341,7 @@ def test_time_and_group_pass():
 
 def test_a_column_of_another_kind_is_refused_in_training():
     frame = pd.DataFrame({"x": ["1", "a", "b", "c", "2"], "y": list("ababa")})
-    with pytest.raises(
-        DataError, match=r"'x' is bad in 3 of 5 rows; row 2, .*got 'a'.*kinds=\{'x': ...\}.*mend"
-    ):
+    with pytest.raises(DataError, match=r"'x' is bad in 3 of 5 rows; row 2, .*got 'a'.*kinds=\{'x': ...\}.*mend"):
         check_rows(frame, of(x="number"), need_target=True)
     assert len(check_rows(frame, of(x="number")).problems) == 3
     frame["x"] = ["1", "a", "2", "3", "b"]
@@ -366,9 +350,7 @@ def test_a_column_of_another_kind_is_refused_in_training():
 
 def test_no_row_left_is_refused_in_training():
     frame = pd.DataFrame({"a": ["x", "1"], "b": ["1", "x"], "y": ["p", "q"]})
-    with pytest.raises(
-        DataError, match=r"No row of 2 can be used\. Mend row 1, column 'a'.*row 2, column 'b'"
-    ):
+    with pytest.raises(DataError, match=r"No row of 2 can be used\. Mend row 1, column 'a'.*row 2, column 'b'"):
         check_rows(frame, of(a="number", b="number"), need_target=True)
     nothing = check_rows(frame, of(a="number", b="number"))
     assert (len(nothing.frame), nothing.kept.tolist(), list(nothing.problems)) == (0, [], [0, 1])

@@ -38,9 +38,7 @@ def write(frame, path):
     elif name.endswith(".json"):
         frame.to_json(path, orient="records")
     else:
-        frame.to_csv(
-            path, index=False, sep={".dat": ";", ".data": "|", ".txt": "\t"}.get(Path(name).suffix, ",")
-        )
+        frame.to_csv(path, index=False, sep={".dat": ";", ".data": "|", ".txt": "\t"}.get(Path(name).suffix, ","))
     return path
 
 
@@ -118,9 +116,7 @@ def test_types_of_delimited_columns(tmp_path):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_delimiter_is_found(tmp_path, delimiter):
     path = tmp_path / "rows.txt"
-    path.write_text(
-        "\n".join(delimiter.join(row) for row in [("a", "note"), ("1", "x: y"), ("2", "z")]) + "\n"
-    )
+    path.write_text("\n".join(delimiter.join(row) for row in [("a", "note"), ("1", "x: y"), ("2", "z")]) + "\n")
     assert read_table(path).to_dict("list") == {"a": [1, 2], "note": ["x: y", "z"]}
 
 
@@ -259,9 +255,7 @@ def test_truncated_parquet(frame, tmp_path, cut):
     path = write(pd.concat([frame] * 200), tmp_path / "rows.parquet")
     content = path.read_bytes()
     path.write_bytes(content[: cut if isinstance(cut, int) else int(cut * len(content))])
-    error = data_error(
-        path, "rows.parquet", "expected a whole Parquet file", "PAR1", "Copy or export it again"
-    )
+    error = data_error(path, "rows.parquet", "expected a whole Parquet file", "PAR1", "Copy or export it again")
     assert error.__cause__ is not None
 
 

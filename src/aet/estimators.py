@@ -79,10 +79,17 @@ class _Elastic(BaseEstimator):  # type: ignore[misc]
 
         Its tables have the columns of X by name: x0, x1, ... where X had no names.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         return self.model_.stream(**settings)
 
-    def _train(self, X: Any, y: Array, name: object, output: str) -> None:
+    def _begin(self, X: Any, y: Any) -> tuple[Array, str]:
+        """The target (N,) and its name; whatever was trained before is gone."""
+        self.__dict__.pop("model_", None)  # should training fail, no model of other columns must answer
+        validate_data(self, X, y, skip_check_array=True)
+        name = getattr(y, "name", None)
+        return column_or_1d(y, warn=True), name if isinstance(name, str) else "y"
+
+    def _train(self, X: Any, y: Array, target: str, output: str) -> None:
         frame = self._table(X, reset=True)
         check_consistent_length(frame, y)
         if len(frame) < LEAST:
@@ -90,7 +97,6 @@ class _Elastic(BaseEstimator):  # type: ignore[misc]
                 f"Got n_samples = {len(frame)}: expected at least {LEAST} rows, some to train on and some to hold out. "
                 "Give more rows."
             )
-        target = name if isinstance(name, str) else "y"
         while target in frame.columns:
             target += "_"
         frame[target] = y
@@ -154,7 +160,7 @@ class _Elastic(BaseEstimator):  # type: ignore[misc]
 
     def _encoded(self, X: Any) -> Batch:
         """Rows to answer; raises DataError unless all of them can be."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         frame = self._table(X, reset=False)
         schema = self.model_.schema
         # An answer does not depend on the row's weight, so it may be anything.
@@ -207,9 +213,7 @@ class ElasticClassifier(ClassifierMixin, _Elastic):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> ElasticClassifier:
         """Train on rows X (N, D) with classes y (N,)."""
-        validate_data(self, X, y, skip_check_array=True)
-        name = getattr(y, "name", None)
-        y = column_or_1d(y, warn=True)
+        y, name = self._begin(X, y)
         check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=self)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
@@ -228,7 +232,9 @@ class ElasticClassifier(ClassifierMixin, _Elastic):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """The most probable class of each row, (N,)."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        places = self.predict_proba(X).argmax(1)
+        classes: Array = self.classes_[places]
+        return classes
 
 
 class ElasticRegressor(RegressorMixin, _Elastic):  # type: ignore[misc]
@@ -247,9 +253,7 @@ class ElasticRegressor(RegressorMixin, _Elastic):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> ElasticRegressor:
         """Train on rows X (N, D) with numbers y (N,)."""
-        validate_data(self, X, y, skip_check_array=True)
-        name = getattr(y, "name", None)
-        y = column_or_1d(y, warn=True)
+        y, name = self._begin(X, y)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         self._train(X, y, name, "number")
         return self
@@ -284,5 +288,5 @@ def _raise_problems(problems: Mapping[int, str], rows: int) -> None:
     if problems:
         shown = "; ".join([*problems.values()][:3])
         raise DataError(
-            f"{len(problems)} of {rows} rows cannot be used: {shown}. Mend or drop them; aet.train would keep them aside."
+            f"{len(problems)} of {rows} rows cannot be used: {shown}. Mend or drop them; aet.train keeps them aside."
         )

@@ -26,8 +26,8 @@ from aet.trunk import Trunk
 if TYPE_CHECKING:
     from aet.adaptation.stream import Stream
 
-ROWS = 1024
-"""Rows that pass through the network at once when predicting: bounds the memory."""
+TOKENS = 32_768
+"""Tokens that pass through the network at once when predicting: bounds the memory, however many columns there are."""
 
 
 class Model(nn.Module):
@@ -108,8 +108,9 @@ class Model(nn.Module):
         return logits
 
     @torch.no_grad()
-    def logits(self, batch: Batch, rows: int = ROWS) -> Tensor:
-        """Logits of any number of rows, in evaluation mode, `rows` at a time; back on the CPU."""
+    def logits(self, batch: Batch, rows: int | None = None) -> Tensor:
+        """Logits of any number of rows, in evaluation mode, `rows` at a time (or `TOKENS` tokens); back on the CPU."""
+        rows = rows or max(1, TOKENS // len(self.token_names()))
         training = self.training
         self.eval()
         pieces = [self(batch[index].to(self.device)).cpu() for index in torch.arange(len(batch)).split(rows)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aet.model import Model
 
 FORMAT = 1
-WEIGHTS, STATISTICS = "model.safetensors", "statistics.safetensors"
+CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.safetensors", "statistics.safetensors"
 MEND = "Copy the folder again as a whole, or train again."
 
 
@@ -41,9 +41,9 @@ def save_model(model: Model, folder: Path) -> Path:
         "statistics": {"columns": statistics.columns, "attention": statistics.attention},
         "report": model.report,
     }
-    described["sha256"] = {name: sha256(folder / name) for name in (WEIGHTS, STATISTICS)}
+    (folder / CONFIG).write_text(yaml.safe_dump(model.config.model_dump(), sort_keys=False), encoding="utf-8")
+    described["sha256"] = {name: sha256(folder / name) for name in (CONFIG, WEIGHTS, STATISTICS)}
     described["sha256"]["schema.json"] = own_sum(described)
-    (folder / "config.yaml").write_text(yaml.safe_dump(model.config.model_dump(), sort_keys=False), encoding="utf-8")
     # Last, because it holds the sums of the others: an interrupted save does not pass for a whole one.
     (folder / "schema.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
     return folder
@@ -65,6 +65,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def verify(path: Path, expected: str | None) -> None:
+    """RunError unless the file is there with the bytes that schema.json was written with."""
+    if not path.is_file():
+        raise RunError(f"{path} is missing: expected a file of the run there. {MEND}")
+    if sha256(path) != expected:
+        raise RunError(
+            f"{path} was changed, is damaged or belongs to another run: its bytes are not those that schema.json was "
+            f"written with. {MEND}"
+        )
+
+
 def own_sum(described: dict[str, Any]) -> str:
     """Sum of all but the sums."""
     rest = json.dumps({name: part for name, part in described.items() if name != "sha256"}, sort_keys=True)
@@ -77,9 +88,10 @@ def load(folder: str | Path) -> Model:
 
     folder = Path(folder)
     described = read_description(folder)
-    sums = described["sha256"]
+    for name in (CONFIG, WEIGHTS, STATISTICS):
+        verify(folder / name, described["sha256"].get(name))
     try:
-        config = Config.read(folder / "config.yaml")
+        config = Config.read(folder / CONFIG)
         model = Model(Schema.from_dict(described["schema"]), config)
         for name, part in model.parts():
             part.load_settings(described["inputs"][name])
@@ -102,15 +114,8 @@ def load(folder: str | Path) -> Model:
             f"{folder / WEIGHTS} belongs to another run: expected {len(own)} tensors of this schema, "
             f"{len(wrong)} are missing or of another shape (first: {wrong[:1]}). {MEND}"
         )
-    statistics = SourceStatistics.load(folder / STATISTICS, summary)
-    for name in (WEIGHTS, STATISTICS):
-        if sums.get(name) != sha256(folder / name):
-            raise RunError(
-                f"{folder / name} is damaged or belongs to another run: its bytes are not those that schema.json was "
-                f"written with. {MEND}"
-            )
     model.load_state_dict(weights)
-    model.statistics = statistics
+    model.statistics = SourceStatistics.load(folder / STATISTICS, summary)
     return model.eval()
 
 

@@ -57,9 +57,7 @@ def test_equals_the_obvious_version_with_gradients(dials, heads):
     for function in (attend, attend_obvious):
         leaves = [x.requires_grad_() for x in inputs(heads)]
         given = {
-            name: dial.clone().requires_grad_()
-            if torch.is_tensor(dial) and dial.is_floating_point()
-            else dial
+            name: dial.clone().requires_grad_() if torch.is_tensor(dial) and dial.is_floating_point() else dial
             for name, dial in dials.items()
         }
         leaves += [dial for dial in given.values() if torch.is_tensor(dial) and dial.requires_grad]
@@ -179,9 +177,7 @@ def test_autocast_splits_the_factors_too():
 
 def test_dials_in_another_type_keep_the_type_of_the_query():
     q, k, v = (x.bfloat16() for x in inputs())
-    out = attend(
-        q, k, v, inverse_temperature=torch.ones(H, 1, 1), gate=torch.ones(H, 1, 1), bias=torch.zeros(S)
-    )
+    out = attend(q, k, v, inverse_temperature=torch.ones(H, 1, 1), gate=torch.ones(H, 1, 1), bias=torch.zeros(S))
     assert out.dtype == torch.bfloat16
     assert torch.equal(out, attend(q, k, v))
 

@@ -75,9 +75,7 @@ def test_gradients(name):
     def run(*leaves):
         read = given | dict(zip(floats, leaves, strict=False))
         learned = dict(zip(parameters, leaves[len(floats) :], strict=True))
-        return torch.func.functional_call(
-            Runner(mechanism), {f"inner.{n}": p for n, p in learned.items()}, read
-        )
+        return torch.func.functional_call(Runner(mechanism), {f"inner.{n}": p for n, p in learned.items()}, read)
 
     leaves = (*floats.values(), *parameters.values())
     assert torch.autograd.gradcheck(run, leaves, fast_mode=True)

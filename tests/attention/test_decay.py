@@ -35,9 +35,7 @@ def test_one_rate_for_all_heads():
 def test_half_life():
     q = torch.zeros(1, 1, 2, 4, dtype=torch.float64)
     v = torch.eye(2, 4, dtype=torch.float64)[None, None]
-    out = attend(
-        q, q, v, **decay(torch.tensor([[0.0, 3.0]]), torch.tensor(2.0, dtype=torch.float64).log() / 3)
-    )
+    out = attend(q, q, v, **decay(torch.tensor([[0.0, 3.0]]), torch.tensor(2.0, dtype=torch.float64).log() / 3))
     torch.testing.assert_close(out[0, 0, 1, :2], torch.tensor([1 / 3, 2 / 3], dtype=torch.float64))
 
 

@@ -65,9 +65,7 @@ def test_bfloat16_split_stays_on_the_fused_kernel():
     assert FLASH in kernels(lambda: attend(q, k, v, **key_weights(torch.rand(B, T))))
 
 
-@pytest.mark.parametrize(
-    "function", [attend_with_null_mass, lambda q, k, v: attention_entropy(q, k, causal=True)]
-)
+@pytest.mark.parametrize("function", [attend_with_null_mass, lambda q, k, v: attention_entropy(q, k, causal=True)])
 def test_one_fused_call_gives_mass_and_entropy(function):
     assert FLASH in kernels(lambda: function(*make()))
 

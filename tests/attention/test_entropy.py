@@ -72,9 +72,7 @@ def test_gradient():
     q, k = (x[:1, :2, :3].requires_grad_() for x in rows())
     assert torch.autograd.gradcheck(lambda q, k: attention_entropy(q, k, causal=True), (q, k))
     # a query that sees nothing
-    attention_entropy(
-        q, k, bias=torch.eye(3, dtype=torch.bool) & (torch.arange(3) > 0)[:, None]
-    ).sum().backward()
+    attention_entropy(q, k, bias=torch.eye(3, dtype=torch.bool) & (torch.arange(3) > 0)[:, None]).sum().backward()
     assert q.grad.isfinite().all()
 
 

@@ -152,7 +152,7 @@ def test_an_empty_batch_gives_an_empty_answer():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(ConfigError, match="The width 10 cannot be split over 3 heads. Choose a width"):
+    with pytest.raises(ConfigError, match="The width 10 cannot be split over 3 heads"):
         ElasticAttention(10, 3)
 
 
@@ -169,3 +169,19 @@ def test_norm_is_layer_norm_and_then_the_dials():
 def test_affine_at_zero_gives_the_same_bits():
     x = torch.randn(4, 7)
     assert torch.equal(affine(x, torch.zeros(1, 7), torch.zeros(1, 7)), x)
+
+
+@pytest.mark.parametrize("build", [lambda: ElasticAttention(DIM, HEADS), lambda: ElasticNorm(DIM)])
+def test_without_a_gradient_the_answer_is_the_same_and_the_tokens_are_left_alone(build):
+    torch.manual_seed(1)
+    module = name_elastic(nn.ModuleDict({"layer": build()}))
+    state = ElasticState.zeros(module).map(lambda _, t: 0.4 * torch.randn(t.shape))
+    x = torch.randn(3, 5, DIM)
+    before, weights = x.clone(), {name: t.clone() for name, t in module.state_dict().items()}
+    for some in (state, ElasticState.stack([state] * 3)):
+        with applied(some):
+            expected = module["layer"](x)
+            with torch.no_grad():
+                torch.testing.assert_close(module["layer"](x), expected)
+    assert torch.equal(x, before)
+    assert all(torch.equal(weights[name], t) for name, t in module.state_dict().items())

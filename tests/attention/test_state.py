@@ -29,9 +29,16 @@ def network(dim=8):
 
 def noise(module, seed=0, size=0.3):
     generator = torch.Generator().manual_seed(seed)
-    return ElasticState.zeros(module).map(
-        lambda _, t: size * torch.randn(t.shape, generator=generator, dtype=t.dtype)
-    )
+    return ElasticState.zeros(module).map(lambda _, t: size * torch.randn(t.shape, generator=generator, dtype=t.dtype))
+
+
+def refusal(path):
+    """What is said of a file that cannot be read; any other error fails the test."""
+    try:
+        load_tensors(path)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def test_zeros_names_every_dial_once_with_its_shape():
@@ -102,10 +109,7 @@ def test_a_missing_or_damaged_file_is_a_run_error(tmp_path):
 def test_any_bytes_are_read_or_refused_with_the_mend(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("state") / "x.safetensors"
     path.write_bytes(data)
-    try:
-        load_tensors(path)
-    except RunError as error:
-        assert "restore it from a copy" in str(error)
+    assert "restore it from a copy" in refusal(path)
 
 
 @given(st.integers(0, 2000), st.integers(1, 255))
@@ -116,10 +120,7 @@ def test_a_changed_byte_in_the_header_is_read_or_refused(tmp_path_factory, place
     data = bytearray(path.read_bytes())
     data[place % len(data)] ^= change
     path.write_bytes(data)
-    try:
-        load_tensors(path)
-    except RunError as error:
-        assert "cannot be read as safetensors" in str(error)
+    assert refusal(path) == "" or "cannot be read as safetensors" in refusal(path)
 
 
 def test_zero_state_is_the_source():
@@ -251,7 +252,7 @@ def test_batched_and_foreign_states_cannot_be_merged():
     state = noise(module)
     with pytest.raises(ConfigError, match=r"Only one shared state can be merged: 0.scale has shape \(2, 1, 8\)"):
         merge(module, ElasticState.stack([state, state]))
-    with pytest.raises(ConfigError, match="The state is of another model: it moves 'blocks.0.scale'"):
+    with pytest.raises(ConfigError, match=r"The state is of another model: it moves 'blocks.0.scale'"):
         merge(module, ElasticState({"blocks.0.scale": torch.zeros(1, 8)}))
 
 

@@ -91,9 +91,7 @@ def test_qassmax_takes_a_length_for_each_query():
 
 
 # At an entropy of 1 both orders of the coefficients agree; the others tell them apart.
-@pytest.mark.parametrize(
-    ("entropy", "beta"), [(1.0, 1.270), (1.5, 1.846), (2.0, 2.099), (3.0, 2.250), (4.0, 2.389)]
-)
+@pytest.mark.parametrize(("entropy", "beta"), [(1.0, 1.270), (1.5, 1.846), (2.0, 2.099), (3.0, 2.250), (4.0, 2.389)])
 def test_adaptive_temperature_reads_its_coefficients_from_the_highest_power(entropy, beta):
     got = adaptive_temperature(torch.tensor([[[entropy]]], dtype=torch.float64))["inverse_temperature"]
     assert got.item() == pytest.approx(beta, abs=6e-4)

@@ -49,8 +49,8 @@ class Align(Method):
     def loss(self, batch: Batch, share: float) -> Tensor:
         """The formula above; `share` of the moments is the batch's, the rest the stream's so far."""
         total = torch.zeros((), device=self.model.device)
-        self.latest = self.moments(batch)
-        for layer, (now, source) in enumerate(zip(self.latest, self.source, strict=True)):
+        latest = self.moments(batch)
+        for layer, (now, source) in enumerate(zip(latest, self.source, strict=True)):
             mean, std = now.mean, now.std
             if self.running:
                 before = self.running[layer]
@@ -58,6 +58,7 @@ class Align(Method):
                 std = share * std + (1 - share) * before.std
             center, spread = source.mean.to(mean), source.std.to(mean)
             total = total + (((mean - center) / spread).square() + ((std - spread) / spread).square()).mean()
+        self.latest = [Moments(m.mean.detach(), m.std.detach()) for m in latest]
         return total
 
     def learn(self, batch: Batch) -> None:
@@ -68,12 +69,11 @@ class Align(Method):
         batch = batch.to(self.model.device)
         lr, steps = self.settings["lr"], self.settings["steps"]
         self.state = self.descend(lambda _: self.loss(batch, share), self.state, moves, lr, steps)
-        self.running = [
-            Moments(m.mean.detach(), m.std.detach())
-            if not self.running
-            else Moments(before.mean.lerp(m.mean.detach(), share), before.std.lerp(m.std.detach(), share))
-            for before, m in zip(self.running or self.latest, self.latest, strict=True)
-        ]
+        if all(bool(m.mean.isfinite().all() and m.std.isfinite().all()) for m in self.latest):
+            self.running = [
+                Moments(before.mean.lerp(m.mean, share), before.std.lerp(m.std, share))
+                for before, m in zip(self.running or self.latest, self.latest, strict=True)
+            ]
         self.passes += 3.0 * steps * len(batch)
 
     def memory(self) -> dict[str, Tensor]:
@@ -83,4 +83,5 @@ class Align(Method):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take back the running moments."""
-        self.running = [Moments(memory[f"mean{i}"], memory[f"std{i}"]) for i in range(len(memory) // 2)]
+        here = {name: t.to(self.model.device) for name, t in memory.items()}
+        self.running = [Moments(here[f"mean{i}"], here[f"std{i}"]) for i in range(len(here) // 2)]

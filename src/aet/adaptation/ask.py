@@ -5,8 +5,9 @@ One after the other, from the rows not yet chosen (R of them), row i with probab
     q_i = ½ · 1/R + ½ · v_i / Σ_j v_j,    v_i = (u_i + 0.1) · min_{k chosen} ‖f_i - f_k‖²
 
 u the uncertainty, f the model's summary of the row, centred and of length one: k-means++ seeding (Arthur and
-Vassilvitskii 2007) weighted by uncertainty, mixed with the uniform. The weight 1 / (R q_i) <= 2 makes a mean over
-chosen rows unbiased for the mean over all (active testing, Kossen et al. 2021, 2103.05331).
+Vassilvitskii 2007) weighted by uncertainty, mixed with the uniform. With the weight w = 1 / (R q_i) <= 2 each draw is
+unbiased, E[w x] = mean of x over the rows not yet chosen, which are nearly all as long as few are chosen (after active
+testing, Kossen et al. 2021, 2103.05331).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def draw(
     >>> len(set(rows.tolist())), bool((weights <= 2).all())
     (8, True)
     """
+    features, uncertainty = np.nan_to_num(features, posinf=0.0, neginf=0.0), np.nan_to_num(uncertainty, nan=1.0)
     features = features - features.mean(0)
     features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     free = ~taken

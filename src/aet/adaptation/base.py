@@ -28,11 +28,10 @@ class Method:
 
     Args:
         model: the source, never changed.
-        settings: `defaults` of the method, overridden.
+        settings: `defaults` of the method, overridden; counts are 1 or more, other numbers 0 or more.
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
-    uses_labels: ClassVar[bool] = False
 
     def __init__(self, model: Model, **settings: Any) -> None:
         unknown = set(settings) - set(self.defaults)
@@ -40,6 +39,12 @@ class Method:
             raise ConfigError(
                 f"{type(self).__name__} has no setting {sorted(unknown)}. Known: {sorted(self.defaults) or 'none'}."
             )
+        for name, value in settings.items():
+            count = isinstance(self.defaults[name], int)
+            fits = isinstance(value, int if count else int | float) and not isinstance(value, bool)
+            if not fits or not (1 if count else 0) <= value < float("inf"):
+                expected = "a whole number of at least 1" if count else "a finite number of at least 0"
+                raise ConfigError(f"The setting {name} of {type(self).__name__} is {expected}; got {value!r}.")
         self.model = model
         self.settings = {**self.defaults, **settings}
         self.passes = 0.0
@@ -84,7 +89,7 @@ class Method:
         steps: int,
     ) -> ElasticState:
         """Adam on the dials whose name satisfies `moves`, from `start`; the rest stays. The result is inside the
-        trust region; a step that gives no finite loss ends the descent.
+        trust region; a step without a finite loss and slope ends the descent.
         """
         free = start.select(moves).trainable()
         if not free:
@@ -100,14 +105,10 @@ class Method:
             # Only the dials' gradients are asked for: the source's weights, shared with other streams, get none.
             for leaf, slope in zip(leaves, torch.autograd.grad(value, leaves, allow_unused=True), strict=True):
                 leaf.grad = slope
-            torch.nn.utils.clip_grad_norm_(leaves, 1.0)
+            if not torch.isfinite(torch.nn.utils.clip_grad_norm_(leaves, 1.0)):
+                break
             optimiser.step()
         return start.updated(free).clipped(RADIUS)
-
-
-def is_input(name: str) -> bool:
-    """Dials of the inputs: gain and offset of a column."""
-    return name.startswith("inputs.")
 
 
 def is_norm(name: str) -> bool:
@@ -118,8 +119,3 @@ def is_norm(name: str) -> bool:
 def is_attention(name: str) -> bool:
     """Dials inside attention."""
     return name.rpartition(".")[0].endswith("attention")
-
-
-def is_output(name: str) -> bool:
-    """The head's bias."""
-    return name.startswith("output.")

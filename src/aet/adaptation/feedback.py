@@ -2,8 +2,8 @@
 
     L = mean_i ℓ(z(x_i; s), y_i) + a · ‖s‖²
 
-over the labelled rows so far (the newest `keep`), all dials moving. The weights of the source stay; a few kilobytes learn
-from a handful of rows what full fine-tuning would.
+over the labelled rows so far (the newest `window`), all dials moving. The weights of the source stay; a few kilobytes
+learn from a handful of rows what full fine-tuning would.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from aet.batch import Batch
 @METHODS.register("feedback")
 class Feedback(Method):
     """Settings: `lr` of Adam, `steps` a call at most (`steps_a_label` a new label), rows a step `batch`, `anchor` a,
-    labelled rows kept `keep`.
+    newest labelled rows kept `window`.
     """
 
-    uses_labels = True
     defaults: ClassVar[dict[str, Any]] = {
         "lr": 0.05,
         "steps": 60,
-        "steps_a_label": 15,
+        "steps_a_label": 8,
         "batch": 64,
         "anchor": 1e-4,
-        "keep": 1024,
+        "window": 1024,
     }
 
     def reset(self) -> None:
@@ -47,7 +46,7 @@ class Feedback(Method):
             return
         batch = Batch(values=batch.values, target=batch.target)
         known = batch if self.labelled is None else Batch.concat([self.labelled, batch])
-        self.labelled = known[torch.arange(len(known))[-self.settings["keep"] :]]
+        self.labelled = known[torch.arange(len(known))[-self.settings["window"] :]]
         steps = min(self.settings["steps"], self.settings["steps_a_label"] * len(batch))
         self.state = self.descend(self.loss, self.state, lambda name: True, self.settings["lr"], steps)
         self.passes += 3.0 * steps * min(len(self.labelled), self.settings["batch"])
@@ -61,15 +60,20 @@ class Feedback(Method):
         rows = rows.to(self.model.device)
         assert rows.target is not None
         anchor = torch.stack([t.square().sum() for t in state.values()]).sum()
-        return self.model.output.loss(self.model(rows), rows.target) + self.settings["anchor"] * anchor
+        fit: Tensor = self.model.output.loss(self.model(rows), rows.target)
+        return fit + float(self.settings["anchor"]) * anchor
 
     def memory(self) -> dict[str, Tensor]:
-        """The labelled rows."""
+        """The labelled rows, and where the draws from them stand."""
         if self.labelled is None or self.labelled.target is None:
             return {}
-        return {f"values.{name}": t for name, t in self.labelled.values.items()} | {"target": self.labelled.target}
+        rows = {f"values.{name}": t for name, t in self.labelled.values.items()}
+        return {**rows, "target": self.labelled.target, "draws": self.draws.get_state()}
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
-        """Take back the labelled rows."""
+        """Take back the labelled rows and the draws."""
         values = {name.removeprefix("values."): t for name, t in memory.items() if name.startswith("values.")}
         self.labelled = Batch(values=values, target=memory["target"]) if values else None
+        self.draws = torch.Generator().manual_seed(0)
+        if values:
+            self.draws.set_state(memory["draws"])

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from aet.errors import ConfigError
 from aet.registry import Registry
@@ -98,9 +99,15 @@ class Earned(Guard):
         super().__init__()
         if not 0 < level < 1 or not 0 < margin < 1:
             raise ConfigError(f"level and margin lie between 0 and 1, got {level} and {margin}.")
+        if bets < 1:
+            raise ConfigError(f"bets is a number of stakes, 1 or more; got {bets}.")
         self.level, self.margin = level, margin
-        self.stakes = np.linspace(0, 1, bets + 2)[1:-1] / (LARGEST_WEIGHT - margin)  # λ
         self.log_wealths = np.zeros(bets)
+
+    @property
+    def stakes(self) -> npt.NDArray[np.float64]:
+        """λ, equally spaced inside its range."""
+        return np.linspace(0, 1, len(self.log_wealths) + 2)[1:-1] / (LARGEST_WEIGHT - self.margin)
 
     @property
     def wealth(self) -> float:
@@ -123,12 +130,14 @@ class Earned(Guard):
         self.log_wealths -= max(0.0, np.log(self.wealth) - np.log(10 * self.threshold))
 
     def to_dict(self) -> dict[str, Any]:
-        """The wealths too."""
-        return {**super().to_dict(), "log_wealths": self.log_wealths.tolist()}
+        """The settings and the wealths too."""
+        own = {"level": self.level, "margin": self.margin, "log_wealths": self.log_wealths.tolist()}
+        return {**super().to_dict(), **own}
 
     def load_dict(self, memory: Mapping[str, Any]) -> None:
-        """Take the wealths back."""
+        """Take settings and wealths back."""
         super().load_dict(memory)
+        self.level, self.margin = float(memory["level"]), float(memory["margin"])
         self.log_wealths = np.array(memory["log_wealths"], dtype=float)
 
 
@@ -143,6 +152,8 @@ class Likely(Guard):
 
     def __init__(self, bar: float = 0.9) -> None:
         super().__init__()
+        if not 0 < bar < 1:
+            raise ConfigError(f"bar is a probability between 0 and 1, got {bar}.")
         self.bar, self.wins, self.losses = bar, 0.0, 0.0
 
     @property
@@ -168,12 +179,13 @@ class Likely(Guard):
         self.losses += weight * max(-gain, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """The counts too."""
-        return {**super().to_dict(), "wins": self.wins, "losses": self.losses}
+        """The bar and the counts too."""
+        return {**super().to_dict(), "bar": self.bar, "wins": self.wins, "losses": self.losses}
 
     def load_dict(self, memory: Mapping[str, Any]) -> None:
-        """Take the counts back."""
+        """Take bar and counts back."""
         super().load_dict(memory)
+        self.bar = float(memory["bar"])
         self.wins, self.losses = float(memory["wins"]), float(memory["losses"])
 
 

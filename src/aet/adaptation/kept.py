@@ -13,7 +13,10 @@ from aet.batch import Batch
 from aet.errors import FeedbackError, ForgottenRow
 
 REMEMBERED = 8
-"""Ids of dropped and of labelled rows are remembered for this many times the rows kept."""
+"""Ids of dropped and of labelled rows are remembered for this many times the rows kept ..."""
+
+LEAST = 8192
+"""... and at least this many of them."""
 
 
 class KeptRows:
@@ -28,6 +31,7 @@ class KeptRows:
         self.place: dict[Hashable, int] = {}
         self.gone: OrderedDict[Hashable, None] = OrderedDict()
         self.labelled: OrderedDict[Hashable, None] = OrderedDict()
+        self.memory = max(REMEMBERED * keep, LEAST)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,7 +46,7 @@ class KeptRows:
     def add(self, batch: Batch, ids: Sequence[Hashable]) -> None:
         """Take rows in and drop the oldest over the limit."""
         if not len(batch) or self.keep == 0:
-            remember(self.gone, ids, REMEMBERED * max(self.keep, 1))
+            remember(self.gone, ids, self.memory)
             return
         returned = [self.place[i] for i in ids if i in self.place]
         self.pending.append(Batch(values=batch.values))
@@ -67,7 +71,7 @@ class KeptRows:
             stay[order[stay[order]][:over]] = False
         replaced = set(drop)
         lost = [self.ids[i] for i in np.flatnonzero(~stay) if int(i) not in replaced]
-        remember(self.gone, lost, REMEMBERED * self.keep)
+        remember(self.gone, lost, self.memory)
         self.select(stay)
 
     def select(self, stay: np.ndarray) -> None:
@@ -96,15 +100,15 @@ class KeptRows:
                 )
             if known not in self.place:
                 raise FeedbackError(
-                    f"No row with the id {known!r} was served by this stream. Ids are those in the `id` column of its "
-                    "answers."
+                    f"No row with the id {known!r} was served by this stream, or it was too long ago. Ids are those "
+                    "in the `id` column of its answers."
                 )
         positions = np.array([self.place[known] for known in ids], dtype=np.int64)
         rows, weights = self.batch[torch.from_numpy(positions)], self.weights[positions]
         stay = np.ones(len(self.ids), dtype=bool)
         stay[positions] = False
         self.select(stay)
-        remember(self.labelled, ids, REMEMBERED * self.keep)
+        remember(self.labelled, ids, self.memory)
         return rows, weights
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from aet.adaptation.base import METHODS, Method
+from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.errors import ConfigError
@@ -66,9 +66,10 @@ class Prior(Method):
             with applied(None):
                 p = self.output.probabilities(self.model.logits(batch))
             self.passes += len(batch)
-            self.recent = torch.cat([self.recent, p.cpu()])[-self.settings["window"] :]
+            p = p[p.isfinite().all(-1)].cpu()
+            self.recent = torch.cat([self.recent, p])[-self.settings["window"] :].clone()
             ratio = (label_mix(self.recent, self.mix) / self.mix).log().to(self.model.device)
-            self.state = self.state.updated({"output.bias": self.output.temperature * ratio})
+            self.state = self.state.updated({"output.bias": self.output.temperature * ratio}).clipped(RADIUS)
         return self.state
 
     def memory(self) -> dict[str, Tensor]:

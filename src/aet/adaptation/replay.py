@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from aet.adaptation.base import METHODS, Method
+from aet.adaptation.base import METHODS
 from aet.adaptation.scoring import Scores, Span, curve, harm, reliability
 from aet.adaptation.stream import Stream
 from aet.errors import FeedbackError
@@ -45,6 +45,7 @@ class LateLabels:
         self.budget, self.round = labels, -(-labels // ROUNDS)
         self.started = self.stream.rows
         self.next = CHUNK
+        self.unlabelled = 0
 
     def served(self, answers: pd.DataFrame, piece: pd.DataFrame) -> None:
         """Rows were answered: remember the truth, hand in what is due, ask for more."""
@@ -52,13 +53,17 @@ class LateLabels:
         known = set(targets) <= set(piece.columns)
         if known:
             truth = piece[targets[0]].tolist() if len(targets) == 1 else piece[targets].to_numpy().tolist()
+            again = self.truth.keys() & set(answers["id"])
+            for _, _, ids in self.due:  # a row that came again under its id took the old one's place
+                ids[:] = [known for known in ids if known not in again]
             self.truth.update(zip(answers["id"], truth, strict=True))
+        self.unlabelled += int(answers["problem"].isna().sum())
         for entry in [entry for entry in self.due if entry[0] <= self.stream.rows]:
             self.due.remove(entry)
             self.hand_in(*entry[1:])
         done = self.stream.rows - self.started
         if known and self.budget > 0 and done >= self.next:
-            ids = self.stream.ask(min(self.budget, self.round), newest=done)
+            ids = self.stream.ask(min(self.budget, self.round), newest=max(1, self.unlabelled))
             self.budget -= len(ids)
             self.due.append((self.stream.rows + self.delay, self.scores.parts[-1], ids))
             self.next = done + CHUNK if done < ROUNDS * CHUNK else 2 * done
@@ -68,11 +73,12 @@ class LateLabels:
         usable: dict[Any, Any] = {}
         for known in ids:
             try:
-                self.scores.encode([self.truth[known]])
+                self.scores.encode([self.truth.get(known)])
                 usable[known] = self.truth[known]
             except FeedbackError as error:
                 self.stream.trace.event(self.stream.rows, "feedback", f"row {known}: {error}")
         self.stream.feedback(list(usable), list(usable.values()))
+        self.unlabelled -= len(usable) * (part is self.scores.parts[-1])
         part.labels += len(usable)
 
 
@@ -95,7 +101,7 @@ def replay(
     are served and not scored.
     """
     stream = Stream(model, adapt=adapt, guard=guard, seed=seed)
-    beside = {name: METHODS[name](model) for name in methods}
+    beside = {name: METHODS[name](model) for name in methods if name != "source"}  # which is always there
     scores = Scores(model, ["source", "proposal", "served", *beside])
     late = LateLabels(stream, scores, delay)
     stream.watch = partial(scores.note, beside=beside)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from aet.adaptation.base import METHODS, Method
+from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.attention.state import ElasticState
 from aet.batch import Batch
 from aet.errors import ConfigError
@@ -44,8 +44,9 @@ class Restandardise(Method):
             window = self.settings["window"]
             for name in self.parts:
                 seen = [self.recent[name]] if name in self.recent else []
-                self.recent[name] = torch.cat([*seen, batch.values[name]])[-window:]
-            self.state = self.state.updated(self.dials())
+                # A copy, so that what fell out of the window is freed.
+                self.recent[name] = torch.cat([*seen, batch.values[name].cpu()])[-window:].clone()
+            self.state = self.state.updated(self.dials()).clipped(RADIUS)
         return self.state
 
     def dials(self) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ class Scores:
         columns = list(self.model.schema.targets)
         if not set(columns) <= set(frame.columns):
             return torch.empty(0), np.zeros(len(frame), dtype=bool)
-        known = frame[columns].notna().all(axis=1).to_numpy()
+        known = frame[columns].notna().all(axis=1).to_numpy(copy=True)
         pieces = []
         for position in np.flatnonzero(known):
             try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aet.adaptation.kept import KeptRows
 from aet.adaptation.stream import Stream
 from aet.attention.state import ElasticState, load_tensors
 from aet.batch import Batch
@@ -23,7 +24,6 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
     """Write everything but, unless asked, the rows."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     described: dict[str, Any] = {
         "format": FORMAT,
         "adapt": stream.adapt,
@@ -34,20 +34,38 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
         "rows": stream.rows,
         "labels": stream.labels,
         "asked": stream.asked,
+        "draws": stream._rng.bit_generator.state,
         "guard": stream.guard.to_dict(),
-        "events": list(stream.trace.events),
-        "kept": {"ids": stream.kept.ids, "weights": np.nan_to_num(stream.kept.weights, nan=-1.0).tolist()}
-        if rows
-        else None,
+        "trace": stream.trace.to_dict(),
+        "ids": ids_of(stream.kept, rows),
     }
-    (folder / "stream.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+    try:
+        text = json.dumps(described, indent=1)
+    except TypeError as error:
+        raise RunError(
+            f"The stream cannot be written as JSON: {error}. Ids of rows must be texts or numbers; turn the id column "
+            "into texts before it is served."
+        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
     stream.state.save(folder / "state.safetensors")
     memory = {name: t.cpu().contiguous() for name, t in stream.method.memory().items()}
     save_file(memory, str(folder / "memory.safetensors"))
+    (folder / "rows.safetensors").unlink(missing_ok=True)  # an earlier save may have left rows there
     if rows and len(stream.kept):
         values = {name: t.contiguous() for name, t in stream.kept.batch.values.items()}
         save_file(values, str(folder / "rows.safetensors"))
+    (folder / "stream.json").write_text(text, encoding="utf-8")
     return folder
+
+
+def ids_of(kept: KeptRows, rows: bool) -> dict[str, Any]:
+    """Ids by what became of their rows; rows that are not written are gone."""
+    return {
+        "kept": kept.ids if rows else [],
+        "weights": np.nan_to_num(kept.weights, nan=-1.0).tolist() if rows else [],
+        "gone": [*kept.gone, *([] if rows else kept.ids)],
+        "labelled": list(kept.labelled),
+    }
 
 
 def load_stream(model: Model, folder: Path) -> Stream:
@@ -55,13 +73,20 @@ def load_stream(model: Model, folder: Path) -> Stream:
     path = folder / "stream.json"
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
-        version = described["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version = int(described["format"])
+        if version <= FORMAT:
+            return read_stream(model, folder, described)
+    except RunError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
-            f"{path} is missing, damaged or foreign ({error}). Name a folder that Stream.save wrote."
+            f"{path} is missing, damaged or foreign ({error!r}). Name a folder that Stream.save wrote."
         ) from error
-    if version > FORMAT:
-        raise RunError(f"{path} has format {version}, this version reads up to {FORMAT}. Install a newer aet.")
+    raise RunError(f"{path} has format {version}, this version reads up to {FORMAT}. Install a newer aet.")
+
+
+def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream:
+    """The stream, from stream.json as read and from the tensors beside it."""
     names = ("adapt", "keep", "compare", "transductive")
     stream = Stream(
         model, guard=described["guard"]["name"], **{n: described[n] for n in names}, **described["settings"]
@@ -72,14 +97,18 @@ def load_stream(model: Model, folder: Path) -> Stream:
         raise RunError(
             f"{folder} holds the state of another model: its dials differ. Load the stream with its own model."
         )
-    stream.method.state = state
+    # In the model's order, which files do not keep: sums over all dials depend on it in the last bits.
+    stream.method.state = stream.state.map(lambda name, t: state[name].to(t))
     stream.method.load_memory(load_tensors(folder / "memory.safetensors"))
     stream.guard.load_dict(described["guard"])
-    stream.rows, stream.labels, stream.asked = (described[n] for n in ("rows", "labels", "asked"))
-    stream.trace.events.extend(described["events"])
-    kept = described["kept"]
-    if kept and kept["ids"]:
-        stream.kept.add(Batch(values=load_tensors(folder / "rows.safetensors")), kept["ids"])
-        weights = np.array(kept["weights"])
-        stream.kept.weights = np.where(weights < 0, np.nan, weights)
+    stream.trace.load_dict(described["trace"])
+    stream.rows, stream.labels, stream.asked = (int(described[n]) for n in ("rows", "labels", "asked"))
+    stream._rng.bit_generator.state = described["draws"]
+    ids = described["ids"]
+    if ids["kept"]:
+        weights = np.array(ids["weights"], dtype=float)
+        stream.kept.add(Batch(values=load_tensors(folder / "rows.safetensors")), ids["kept"])
+        stream.kept.mark_asked(np.flatnonzero(weights > 0), weights[weights > 0])
+    stream.kept.gone.update(dict.fromkeys(ids["gone"]))
+    stream.kept.labelled.update(dict.fromkeys(ids["labelled"]))
     return stream

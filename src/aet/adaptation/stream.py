@@ -112,7 +112,8 @@ class Stream:
         """`predict`, piece by piece: files are read and answered in bounded memory."""
         for frame in self.model.pieces(source, rows):
             with self._lock:
-                yield self._predict(frame, proba)
+                answers = self._predict(frame, proba)
+            yield answers
 
     def _predict(self, frame: pd.DataFrame, proba: bool) -> pd.DataFrame:
         checked = self.model.check(frame, first=self.rows + 1)
@@ -143,15 +144,15 @@ class Stream:
 
     def _note(self, checked: Checked, frame: pd.DataFrame, serving: bool, answering: float, whole: float) -> None:
         self.rows += len(frame)
-        self.trace.saw(checked.frame, self.rows)
-        self.trace.serves(self.rows - len(frame), serving, len(checked.kept), self.guard)
+        self.trace.saw(checked.frame)
+        self.trace.serves(serving, len(checked.kept))
         self.trace.seconds["answering"] += answering
         self.trace.seconds["adapting"] += whole - answering
         for sentence in checked.problems.values():
             self.trace.event(self.rows, "quarantined", sentence)
 
     def _proposal(self, batch: Batch) -> Tensor:
-        """The proposal's logits. A state that stayed the same since the last batch is folded into a copy of the model."""
+        """The proposal's logits; a state unchanged since the last batch is folded into a copy of the model."""
         state = self.method.state
         if self._merged is not None and self._merged[0] is state:
             return self._merged[1].logits(batch)
@@ -177,6 +178,8 @@ class Stream:
 
         How they are drawn: `aet.adaptation.ask`. Rows that were asked before are not asked again.
         """
+        if newest < 1:
+            raise ConfigError(f"newest is a number of rows, 1 or more; got {newest}.")
         with self._lock:
             if count <= 0 or not len(self.kept):
                 return []
@@ -224,16 +227,20 @@ class Stream:
             rows = Batch(values=rows.values, target=targets)
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
             before = self.guard.serving
-            start = 0
-            while start < len(ids):
-                block = torch.arange(start, min(len(ids), start + max(4, (self.labels + 1) // 2)))
-                self._score(rows[block], weights[block.numpy()])
-                self._move(lambda block=block: self.method.label(rows[block]), f"{len(block)} labels")  # type: ignore[misc]
-                self.labels += len(block)
-                start += len(block)
+            self._move(lambda: self._take_in(rows, weights), f"{len(ids)} labels")
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             if self.guard.serving != before:
                 self.trace.event(self.rows, "served" if self.guard.serving else "held", self.guard.reason())
+
+    def _take_in(self, rows: Batch, weights: np.ndarray) -> None:
+        """Block by block: score the rows, then let the method train on them."""
+        start = 0
+        while start < len(rows):
+            block = torch.arange(start, min(len(rows), start + max(4, start)))
+            self._score(rows[block], weights[block.numpy()])
+            self.method.label(rows[block])
+            self.labels += len(block)
+            start += len(block)
 
     def _score(self, rows: Batch, weights: np.ndarray) -> None:
         """Compare proposal and source on rows with labels that the proposal has not seen."""
@@ -245,7 +252,7 @@ class Stream:
         score = self.model.output.scores
         with applied(self.method.state):
             proposal = score(self.model.logits(chosen), chosen.target)
-        gains = proposal - score(self.model.logits(chosen), chosen.target)
+        gains = (proposal - score(self.model.logits(chosen), chosen.target)).nan_to_num()
         self.trace.passes["scoring"] += 2 * len(chosen)
         for gain, weight in zip(gains.tolist(), weights[usable.numpy()].tolist(), strict=True):
             self.guard.update(gain, weight)
@@ -274,7 +281,10 @@ class Stream:
         self.trace.moved(self.rows, snapshot.state, "undo")
 
     def save(self, folder: str | Path, rows: bool = False) -> Path:
-        """Write state, guard and history; with `rows` also the rows kept for late labels. Read back by `load`."""
+        """Write state, guard and events; with `rows` also the rows kept for late labels. Read back by `load`.
+
+        What `undo` could take back is not written: a loaded stream starts with nothing to undo.
+        """
         from aet.adaptation.storage import save_stream
 
         with self._lock:
@@ -305,12 +315,21 @@ def label_frame(labels: Sequence[Any], targets: Sequence[str]) -> pd.DataFrame:
     """Labels as target columns: one value a row, or a sequence or mapping of them for several targets."""
     if len(targets) == 1:
         return pd.DataFrame({targets[0]: pd.Series(labels, dtype=object)})
-    return pd.DataFrame(
-        [dict(zip(targets, row, strict=True)) if not isinstance(row, Mapping) else row for row in labels]
-    )
+    rows = []
+    for label in labels:
+        fits = isinstance(label, Mapping) and set(targets) <= set(label)
+        if not fits and (isinstance(label, str | Mapping) or np.shape(label) != (len(targets),)):
+            raise FeedbackError(
+                f"Each row takes {len(targets)} answers, for {', '.join(targets)}, in this order or by name; got "
+                f"{label!r}."
+            )
+        rows.append({name: label[name] for name in targets} if fits else dict(zip(targets, label, strict=True)))
+    return pd.DataFrame(rows, columns=list(targets))
 
 
 def plain_id(value: Any) -> Hashable:
     """NumPy scalars as Python's."""
-    plain: Hashable = value.item() if hasattr(value, "item") else value
+    plain = value.item() if isinstance(value, np.generic | Tensor) else value
+    if not isinstance(plain, Hashable):
+        raise FeedbackError(f"An id is one value, as in the `id` column of the answers; got {plain!r}.")
     return plain

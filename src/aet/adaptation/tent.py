@@ -47,12 +47,3 @@ class Tent(Method):
         lr, steps = self.settings["lr"], self.settings["steps"]
         self.state = self.descend(lambda _: entropy(self.model(batch)).mean(), self.state, is_norm, lr, steps)
         self.passes += 3.0 * steps * len(batch)
-
-
-def mean_entropy(logits: Tensor) -> float:
-    """Mean entropy in nats.
-
-    >>> round(mean_entropy(torch.zeros(2, 4)), 4)
-    1.3863
-    """
-    return float(entropy(logits).mean())

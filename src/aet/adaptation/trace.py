@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,11 +58,11 @@ class Trace:
         """The state changed."""
         self.changes.append({"row": row, "norm": state.size(), "reason": reason})
 
-    def serves(self, row: int, proposal: bool, rows: int, guard: Guard) -> None:
+    def serves(self, proposal: bool, rows: int) -> None:
         """A batch was answered."""
         self.served["proposal" if proposal else "source"] += rows
 
-    def saw(self, frame: pd.DataFrame, row: int) -> None:
+    def saw(self, frame: pd.DataFrame) -> None:
         """Keep a uniform sample of the input rows (reservoir sampling, Vitter 1985, in blocks)."""
         inputs = frame[list(self.model.schema.input_columns)]
         if self.sample is None or len(self.sample) < SAMPLE:
@@ -73,8 +74,20 @@ class Trace:
             return
         place = self._rng.integers(0, self._seen + 1 + np.arange(len(inputs)))
         self._seen += len(inputs)
-        chosen = np.flatnonzero(place < SAMPLE)
-        if len(chosen):
-            stay = np.setdiff1d(np.arange(SAMPLE), place[chosen])
-            newest = inputs.iloc[chosen].iloc[-(SAMPLE - len(stay)) :]
-            self.sample = pd.concat([self.sample.iloc[stay], newest], ignore_index=True)
+        last = {int(place[row]): int(row) for row in np.flatnonzero(place < SAMPLE)}  # a later row takes the place over
+        if last:
+            stay = np.setdiff1d(np.arange(SAMPLE), list(last))
+            self.sample = pd.concat([self.sample.iloc[stay], inputs.iloc[list(last.values())]], ignore_index=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: everything but the sample of rows."""
+        kept = {name: list(getattr(self, name)) for name in ("events", "guard", "changes")}
+        return {**kept, **{name: getattr(self, name) for name in ("served", "passes", "seconds", "quarantined")}}
+
+    def load_dict(self, memory: Mapping[str, Any]) -> None:
+        """Take back what `to_dict` gave."""
+        for name in ("events", "guard", "changes"):
+            getattr(self, name).extend(memory[name])
+        for name in ("served", "passes", "seconds"):
+            getattr(self, name).update(memory[name])
+        self.quarantined = int(memory["quarantined"])

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from aet.demo.base import DEMOS, Demo
 from aet.demo.camera import Images, worn
-from aet.demo.play import DEMOS, Demo
 from aet.errors import DataError
 
 AGES = (0.0, 0.25, 0.5, 0.75, 1.0)

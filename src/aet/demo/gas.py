@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aet.demo.base import DEMOS, Demo
 from aet.demo.gas_files import COLUMNS, FEATURES, SENSORS, read_batches
-from aet.demo.play import DEMOS, Demo
 
 TRAINING: dict[str, Any] = {
     "groups": {f"s{s:02d}": COLUMNS[s * FEATURES : (s + 1) * FEATURES] for s in range(SENSORS)},

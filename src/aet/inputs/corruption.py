@@ -33,6 +33,8 @@ def affine_moves(images: Tensor, amount: float, generator: torch.Generator) -> T
     normal draw of standard deviation `amount`.
     """
     b = len(images)
+    if not b:
+        return images
     theta = torch.eye(2, 3).expand(b, 2, 3) + amount * torch.randn(b, 2, 3, generator=generator)
     grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

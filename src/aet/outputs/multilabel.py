@@ -96,7 +96,7 @@ class MultilabelOutput(Output):
         out = pd.DataFrame(
             {
                 "prediction": pd.Series(["|".join(names[row]) for row in p > 0.5], dtype=object),
-                "confidence": np.maximum(p, 1 - p).min(-1) if len(p) else np.empty(0),
+                "confidence": np.maximum(p, 1 - p).min(-1),
             }
         )
         if proba:

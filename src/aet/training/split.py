@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -76,8 +75,9 @@ def instants(times: pd.Series) -> np.ndarray:
     """Times as numbers in their order, (N,); -inf where missing."""
     values, wrong = parse_numbers(times)
     if wrong.any():
-        with suppress(ValueError, TypeError):
-            values, wrong = parse_numbers(pd.Series(pd.to_datetime(times, utc=True, format="ISO8601")))
+        missing = np.isnan(values) & ~wrong
+        values, _ = parse_numbers(pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce"))
+        wrong = np.isnan(values) & ~missing
     if wrong.any():
         raise DataError(
             f"The time column {times.name!r} cannot be put in order: expected numbers or dates like 2024-05-31 or "

@@ -1,0 +1,123 @@
+"""Which rows are asked for: the probabilities are the stated ones, so the weights undo them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aet.adaptation.ask import draw
+
+
+def rows_of(count=30, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, 3)), rng.random(count), np.zeros(count, bool)
+
+
+def probabilities(features, unsure, chosen, free):
+    """The formula, row by row."""
+    centred = features - features.mean(0)
+    f = [row / np.linalg.norm(row) for row in centred]
+    worth = {}
+    for i in free:
+        distance = min([float(np.sum((f[i] - f[k]) ** 2)) for k in chosen], default=4.0)
+        worth[i] = (unsure[i] + 0.1) * distance
+    total = sum(worth.values())
+    return {i: 0.5 / len(free) + 0.5 * worth[i] / total for i in free}
+
+
+@pytest.mark.parametrize("taken", [[], [0, 7, 29]])
+def test_weights_are_those_of_the_formula(taken):
+    features, unsure, mask = rows_of()
+    mask[taken] = True
+    rows, weights = draw(features, unsure, mask.copy(), 12, np.random.default_rng(1))
+    chosen, free = list(taken), [i for i in range(30) if i not in taken]
+    for row, weight in zip(rows.tolist(), weights.tolist(), strict=True):
+        q = probabilities(features, unsure, chosen, free)
+        assert sum(q.values()) == pytest.approx(1)
+        assert weight == pytest.approx(1 / (len(free) * q[row]))
+        chosen.append(row)
+        free.remove(row)
+
+
+def test_rows_come_with_those_probabilities():
+    features, unsure, taken = rows_of(8)
+    rng, counts, pairs = np.random.default_rng(2), np.zeros(8), np.zeros(8)
+    for _ in range(6000):
+        rows, _ = draw(features, unsure, taken, 2, rng)
+        counts[rows[0]] += 1
+        pairs[rows[1]] += rows[0] == 3
+    q = probabilities(features, unsure, [], list(range(8)))
+    expected = 6000 * np.array([q[i] for i in range(8)])
+    assert (np.abs(counts - expected) < 4.5 * expected**0.5).all()
+    later = probabilities(features, unsure, [3], [i for i in range(8) if i != 3])
+    second = counts[3] * np.array([later.get(i, 0) for i in range(8)])
+    assert (np.abs(pairs - second) <= 4.5 * np.maximum(second, 1) ** 0.5).all()
+    assert pairs[3] == 0
+
+
+def test_unsure_and_distant_rows_come_more_often():
+    features, _, taken = rows_of(40)
+    unsure = np.zeros(40)
+    unsure[:4] = 1.0
+    rng = np.random.default_rng(3)
+    hits = np.mean([np.isin(draw(features, unsure, taken, 4, rng)[0], range(4)).sum() for _ in range(400)])
+    assert hits > 3 * 4 * 4 / 40
+
+
+def test_the_weighted_mean_is_unbiased():
+    """The first draws of many rows: nothing but noise between the weighted mean and the truth."""
+    features, unsure, taken = rows_of(60, seed=4)
+    gains = np.where(unsure > 0.7, 1.0, -0.2)  # worth and gain go together: without weights the mean is far off
+    rng, weighted, plain = np.random.default_rng(5), [], []
+    for _ in range(4000):
+        rows, weights = draw(features, unsure, taken, 1, rng)
+        weighted.append(weights[0] * gains[rows[0]])
+        plain.append(gains[rows[0]])
+    error = np.std(weighted) / len(weighted) ** 0.5
+    assert abs(np.mean(weighted) - gains.mean()) < 4 * error
+    assert abs(np.mean(plain) - gains.mean()) > 8 * error
+
+
+def test_each_draw_is_unbiased_for_the_rows_left():
+    features, unsure, _ = rows_of(20)
+    gains = unsure - 0.4
+    chosen, free = [2, 11], [i for i in range(20) if i not in (2, 11)]
+    q = probabilities(features, unsure, chosen, free)
+    assert sum(q[i] / (len(free) * q[i]) * gains[i] for i in free) == pytest.approx(gains[free].mean())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_row_twice_and_no_weight_over_two(seed):
+    features, unsure, taken = rows_of(25, seed)
+    taken[::3] = True
+    before = taken.copy()
+    rows, weights = draw(features, unsure, taken, 1000, np.random.default_rng(seed))
+    assert sorted(rows.tolist()) == np.flatnonzero(~before).tolist()
+    assert (weights <= 2).all()
+    assert (weights > 0).all()
+    assert np.array_equal(taken, before), "the caller's mask stays"
+
+
+def test_nothing_left():
+    features, unsure, _ = rows_of(5)
+    rows, weights = draw(features, unsure, np.ones(5, bool), 3, np.random.default_rng(0))
+    assert len(rows) == len(weights) == 0
+
+
+@pytest.mark.parametrize("feature", [0.0, float("nan"), float("inf")])
+def test_rows_that_cannot_be_told_apart_are_drawn_evenly(feature):
+    rng, counts = np.random.default_rng(6), np.zeros(6)
+    for _ in range(600):
+        rows, weights = draw(np.full((6, 2), feature), np.full(6, np.nan), np.zeros(6, bool), 2, rng)
+        counts[rows] += 1
+        assert weights[0] == pytest.approx(1)
+        assert len(set(rows.tolist())) == 2
+    assert counts.min() > 130
+
+
+def test_the_same_seed_draws_the_same():
+    features, unsure, taken = rows_of()
+    one = draw(features, unsure, taken, 6, np.random.default_rng(9))
+    other = draw(features, unsure, taken, 6, np.random.default_rng(9))
+    assert np.array_equal(one[0], other[0])
+    assert np.array_equal(one[1], other[1])

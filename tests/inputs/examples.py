@@ -1,0 +1,87 @@
+"""One example a kind of input, for the contract tests: a new kind needs an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aet.schema import InputSpec
+
+WORDS = ("red", "blue", "green", "dog", "cat", "tree", "runs", "sleeps")
+
+
+@dataclass(frozen=True)
+class Example:
+    """Columns, `frame(rows, seed)` of checked rows as `aet.rows.check_rows` gives them, and rows that are `odd`:
+    missing, unseen or extreme cells that the kind must bear.
+    """
+
+    specs: list[InputSpec]
+    frame: Callable[[int, int], pd.DataFrame]
+    odd: pd.DataFrame
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def numbers(rows, seed):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.normal([0, 5, 100, -3], [1, 2, 30, 0.1], (rows, 4)), columns=["a", "b", "c", "d"])
+    return frame.mask(rng.random(frame.shape) < 0.1)
+
+
+def categories(rows, seed):
+    rng = np.random.default_rng(seed)
+    values = {"city": ["Oslo", "Rome", "Bern"], "size": ["1", "2", "30"]}
+    frame = pd.DataFrame({name: rng.choice(some, rows) for name, some in values.items()}).astype(object)
+    return frame.mask(rng.random(frame.shape) < 0.1, None)
+
+
+def texts(rows, seed):
+    rng = np.random.default_rng(seed)
+    cells = [" ".join(rng.choice(WORDS, rng.integers(1, 6))) for _ in range(rows)]
+    return pd.DataFrame({"text": pd.Series(cells, dtype=object)})
+
+
+def images(rows, seed):
+    rng = np.random.default_rng(seed)
+    cells = np.empty(rows, dtype=object)
+    for row in range(rows):
+        cells[row] = (rng.random((6, 5, 3)) * 0.5).astype(np.float32)
+    return pd.DataFrame({"picture": cells})
+
+
+def odd_images():
+    cells = np.empty(4, dtype=object)
+    cells[:] = [
+        np.zeros((6, 5), dtype=np.uint8),
+        np.full((30, 40, 3), 255, dtype=np.uint8),
+        np.ones((2, 3, 1), dtype=np.float32),
+        np.full((6, 5, 4), 0.5, dtype=np.float64),
+    ]
+    return pd.DataFrame({"picture": cells})
+
+
+EXAMPLES: dict[str, Example] = {
+    "number": Example(
+        [InputSpec("left", "number", ("a", "b")), InputSpec("right", "number", ("c", "d"))],
+        numbers,
+        pd.DataFrame(
+            [[np.nan] * 4, [3.4e38, -3.4e38, 1e-300, 0.0], [np.nan, 1e30, np.nan, -1e30]], columns=["a", "b", "c", "d"]
+        ),
+    ),
+    "category": Example(
+        [InputSpec("city", "category", ("city",)), InputSpec("size", "category", ("size",))],
+        categories,
+        pd.DataFrame({"city": [None, "Atlantis", "Oslo"], "size": [None, "", "1.0"]}, dtype=object),
+    ),
+    "text": Example(
+        [InputSpec("text", "text", ("text",))],
+        texts,
+        pd.DataFrame({"text": [None, "", "Ωmega 漢字 🦊", "red " * 500, "[PAD] [START] [UNK]"]}, dtype=object),
+        {"vocabulary": 40},
+    ),
+    "image": Example([InputSpec("picture", "image", ("picture",))], images, odd_images(), {"patch": 2}),
+}

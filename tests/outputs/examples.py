@@ -1,0 +1,60 @@
+"""One example a kind of output, for the contract tests: a new kind needs an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Example:
+    """Target columns, `frame(rows, seed)` of checked rows, rows with answers the kind cannot take (`wrong`), and rows
+    from which nothing can be learned (`dull`).
+    """
+
+    targets: tuple[str, ...]
+    frame: Callable[[int, int], pd.DataFrame]
+    wrong: list[pd.DataFrame]
+    dull: pd.DataFrame
+
+
+def labels(rows, seed):
+    return pd.DataFrame({"y": np.random.default_rng(seed).choice(["cat", "dog", "eel"], rows, p=[0.6, 0.3, 0.1])})
+
+
+def tags(rows, seed):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({"warm": rng.integers(0, 2, rows), "wet": (rng.random(rows) < 0.3).astype(float)})
+
+
+def prices(rows, seed):
+    return pd.DataFrame({"price": np.random.default_rng(seed).normal(1e6, 2e3, rows)})
+
+
+EXAMPLES: dict[str, Example] = {
+    "label": Example(
+        ("y",),
+        labels,
+        [pd.DataFrame({"y": ["cat", "cow"]}), pd.DataFrame({"y": [None]}, dtype=object)],
+        pd.DataFrame({"y": ["cat"] * 5}),
+    ),
+    "multilabel": Example(
+        ("warm", "wet"),
+        tags,
+        [
+            pd.DataFrame({"warm": [0, 2], "wet": [1, 1]}),
+            pd.DataFrame({"warm": [1], "wet": [np.nan]}),
+            pd.DataFrame({"warm": ["yes"], "wet": ["no"]}),
+        ],
+        pd.DataFrame({"warm": [0, 1, 0], "wet": [1, 1, 1]}),
+    ),
+    "number": Example(
+        ("price",),
+        prices,
+        [pd.DataFrame({"price": [1.0, np.inf]}), pd.DataFrame({"price": ["dear"]}), pd.DataFrame({"price": [None]})],
+        pd.DataFrame({"price": [0.1] * 7}),
+    ),
+}

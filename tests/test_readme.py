@@ -1,0 +1,48 @@
+"""The README's Python and its commands run as they stand, on files of the names that it uses."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """rows.csv, january.csv and february.csv in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for month, name in enumerate(("rows", "january", "february")):
+        x = rng.normal(size=(300, 3)) + 0.3 * month
+        frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(machine=np.where(x[:, 0] > x[:, 1], "hot", "idle"))
+        frame.to_csv(f"{name}.csv", index=False)
+    return tmp_path
+
+
+def test_python(files):
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    truth = pd.read_csv("january.csv")["machine"]
+    names = {"look_up": lambda row: truth[row]}
+    quick = block.replace('out="runs/machine"', 'out="runs/machine", config={"train": {"epochs": 3}}')
+    assert quick != block
+    exec(compile(quick, "README.md", "exec"), names)
+    assert len(names["answers"]) == 300
+    assert names["stream"].labels == 16
+    assert "<html" in Path("january.html").read_text(encoding="utf-8")
+
+
+def test_commands(files):
+    commands = re.findall(r"^    (aet (?:train|stream) .*)$", README, flags=re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        words = command.split()[1:] + (["--set", "train.epochs=3"] if " train " in command else [])
+        done = subprocess.run([sys.executable, "-m", "aet", *words], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    assert (files / "runs/machine/report.html").is_file()

@@ -1,0 +1,101 @@
+"""Source statistics: moments, columns, and the file."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from aet.errors import RunError
+from aet.schema import InputSpec, Schema
+from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
+
+
+def made():
+    layers = [Moments(torch.randn(4), torch.rand(4) + 0.1) for _ in range(11)]
+    return SourceStatistics(
+        layers, torch.tensor([0.4, 0.6]), torch.eye(2) / 2, torch.linspace(0, 1, 101), {"a": {}}, [1.0]
+    )
+
+
+def test_moments_by_hand_with_and_without_padding():
+    tokens = torch.tensor([[[1.0], [3.0]], [[5.0], [99.0]]])
+    mask = torch.tensor([[True, True], [True, False]])
+    moments = Moments.of(tokens, mask)
+    assert float(moments.mean) == 3.0
+    assert float(moments.std) == pytest.approx((8 / 3) ** 0.5, abs=1e-5)
+    assert float(Moments.of(tokens).mean) == 27.0
+
+
+def test_moments_of_constant_tokens_have_a_finite_slope():
+    tokens = torch.ones(2, 3, 4, requires_grad=True)
+    Moments.of(tokens).std.sum().backward()
+    assert torch.isfinite(tokens.grad).all()
+
+
+def test_they_come_back_from_the_file_layer_by_layer(tmp_path):
+    statistics = made()
+    save_file(statistics.tensors(), tmp_path / "s.safetensors")
+    again = SourceStatistics.load(tmp_path / "s.safetensors", {"columns": {"a": {}}, "attention": [1.0]})
+    assert len(again.layers) == 11
+    for one, two in zip(statistics.layers, again.layers, strict=True):
+        assert torch.equal(one.mean, two.mean)
+        assert torch.equal(one.std, two.std)
+    assert torch.equal(again.confusion, statistics.confusion)
+    assert torch.equal(again.label_mix, statistics.label_mix)
+    assert again.columns == {"a": {}}
+
+
+def test_an_output_without_classes_has_no_mix(tmp_path):
+    statistics = made()
+    statistics.label_mix = statistics.confusion = None
+    save_file(statistics.tensors(), tmp_path / "s.safetensors")
+    again = SourceStatistics.load(tmp_path / "s.safetensors", {"columns": {}, "attention": []})
+    assert again.label_mix is again.confusion is None
+
+
+@pytest.mark.parametrize(
+    "summary", [{}, {"columns": {}}, {"columns": 3, "attention": []}, {"columns": {}, "attention": 3}]
+)
+def test_a_summary_that_does_not_fit_is_a_run_error(tmp_path, summary):
+    save_file(made().tensors(), tmp_path / "s.safetensors")
+    with pytest.raises(RunError, match="hold other statistics than expected"):
+        SourceStatistics.load(tmp_path / "s.safetensors", summary)
+
+
+def test_foreign_tensors_are_a_run_error(tmp_path):
+    save_file({"layers.0.mean": torch.zeros(2)}, tmp_path / "s.safetensors")
+    with pytest.raises(RunError, match=r"layers\.0\.std.* is missing"):
+        SourceStatistics.load(tmp_path / "s.safetensors", {"columns": {}, "attention": []})
+
+
+def test_columns_of_every_kind_are_described(tmp_path):
+    cells = np.empty(4, dtype=object)
+    cells[:] = [np.full((2, 2), level, dtype=np.float32) for level in (0.0, 0.2, 0.4, 0.6)]
+    frame = pd.DataFrame(
+        {
+            "n": [0.0, 1.0, 2.0, np.nan],
+            "c": pd.Series(["x", "x", "y", None], dtype=object),
+            "t": pd.Series(["one", "three", None, "seven"], dtype=object),
+            "i": cells,
+            "e": [np.nan] * 4,
+        }
+    )
+    kinds = {"n": "number", "c": "category", "t": "text", "i": "image", "e": "number"}
+    schema = Schema(tuple(InputSpec(name, kind, (name,)) for name, kind in kinds.items()), ("y",), "label")
+    found = describe_columns(frame, schema)
+    assert found["n"]["quantiles"] == pytest.approx([0.1, 0.5, 1.0, 1.5, 1.9])
+    assert found["n"]["missing"] == 0.25
+    assert len(found["n"]["grid"]) == 21
+    assert found["c"]["shares"] == {"x": pytest.approx(2 / 3), "y": pytest.approx(1 / 3)}
+    assert found["t"]["quantiles"][2] == 4.0
+    assert found["i"]["quantiles"][2] == pytest.approx(0.3)
+    assert found["e"] == {"input": "e", "kind": "number", "missing": 1.0, "quantiles": [], "grid": []}
+    empty = describe_columns(frame.iloc[:0], schema)
+    assert empty["n"]["grid"] == []
+    assert empty["c"]["shares"] == {}
+
+
+def test_label_shares_by_hand():
+    shares = label_shares(torch.tensor([0, 0, 1]), 3)
+    torch.testing.assert_close(shares, torch.tensor([2.5, 1.5, 0.5]) / 4.5)

@@ -1,0 +1,63 @@
+"""Source statistics against direct sums over all tokens."""
+
+import pytest
+import torch
+
+import aet
+from aet.statistics import label_shares
+from aet.training.gather import focus, gather, layer_moments
+
+from ..made import mixed, quick
+
+
+@pytest.fixture(scope="module")
+def scene():
+    frame = mixed(90)
+    model = aet.train(frame, target="y", kinds={"text": "text"}, config=quick(2, depth=2))
+    checked = model.check(frame).frame
+    return model, checked, model.encode(checked, target=True)
+
+
+@pytest.mark.parametrize("rows", [7, 512])
+def test_moments_are_those_over_all_unpadded_tokens(scene, rows):
+    model, _, batch = scene
+    taps = []
+    with torch.no_grad():
+        _, mask = model.tokens(batch)
+        model(batch, taps)
+        layers = layer_moments(model, batch, rows)
+    assert len(layers) == 3
+    assert not mask.all()
+    for layer, tap in zip(layers, taps, strict=True):
+        flat = (tap[mask] if tap.shape[1] == mask.shape[1] else tap.flatten(0, 1)).double()
+        torch.testing.assert_close(layer.mean, flat.mean(0).float(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer.std, flat.std(0, correction=0).float(), rtol=1e-3, atol=1e-3)
+
+
+def test_focus_shares_one_among_the_real_tokens(scene):
+    model, _, batch = scene
+    shares = focus(model, batch, rows=17)
+    _, mask = model.tokens(batch)
+    torch.testing.assert_close(shares.sum(1), torch.ones(len(batch)))
+    assert (shares >= 0).all()
+    # Only through a padded token's own attention could it be read, and nothing reads that.
+    assert shares[~mask].abs().max() < 1e-6
+
+
+def test_statistics_say_what_validation_showed(scene):
+    model, frame, batch = scene
+    statistics = gather(model, frame, batch, batch)
+    guesses = model.logits(batch).argmax(1)
+    assert statistics.confusion.sum() == pytest.approx(1.0)
+    assert statistics.confusion.trace() == pytest.approx(float((guesses == batch.target).float().mean()))
+    assert torch.equal(statistics.label_mix, label_shares(batch.target, 2))
+    assert statistics.entropy.shape == (101,)
+    assert (statistics.entropy.diff() >= 0).all()
+    assert set(statistics.columns) == {"number", "flat", "category", "text"}
+    assert len(statistics.attention) == len(model.token_names())
+    assert sum(statistics.attention) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_only_moments_are_kept_never_rows(scene):
+    model, *_ = scene
+    assert sum(t.numel() for t in model.statistics.tensors().values()) < 200

@@ -223,12 +223,9 @@ class ElasticClassifier(ClassifierMixin, _Elastic):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Array:
         """Calibrated probabilities (N, C), columns in the order of `classes_`."""
         batch = self._encoded(X)
-        output = self.model_.output
-        # The model sorts its classes by itself, whole floats as integers for example.
-        order = output.encode(pd.DataFrame({output.targets[0]: self.classes_})).tolist()
-        answers = output.answers(self.model_.logits(batch), proba=True)
-        probabilities: Array = answers.iloc[:, -len(order) :].to_numpy()
-        return probabilities[:, order]
+        answers = self.model_.output.answers(self.model_.logits(batch), proba=True)
+        probabilities: Array = answers.iloc[:, -len(self.classes_) :].to_numpy()
+        return probabilities
 
     def predict(self, X: Any) -> Array:
         """The most probable class of each row, (N,)."""

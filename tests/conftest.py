@@ -1,4 +1,4 @@
-"""Common to all tests: one thread, so that small models do not wait for each other, and where real data lies."""
+"""Where real data lies."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -5,9 +5,13 @@ One after the other, from the rows not yet chosen (R of them), row i with probab
     q_i = ½ · 1/R + ½ · v_i / Σ_j v_j,    v_i = (u_i + 0.1) · min_{k chosen} ‖f_i - f_k‖²
 
 u the uncertainty, f the model's summary of the row, centred and of length one: k-means++ seeding (Arthur and
-Vassilvitskii 2007) weighted by uncertainty, mixed with the uniform. With the weight w = 1 / (R q_i) <= 2 each draw is
-unbiased, E[w x] = mean of x over the rows not yet chosen, which are nearly all as long as few are chosen (after active
-testing, Kossen et al. 2021, 2103.05331).
+Vassilvitskii 2007) weighted by uncertainty, mixed with the uniform. The m-th of M rows drawn from N has the weight
+
+    w_m = 1 + (N - M) / (N - m) · (1 / (R q_i) - 1),   R = N - m + 1
+
+in (0, 2], which makes the weighted mean over the draw unbiased for the mean over the N rows, even if all are drawn
+(Farquhar, Gal and Rainforth 2021, 2101.11665; active testing, Kossen et al. 2021, 2103.05331). The rows come in random
+order, so that whoever labels only the first of them has no tilted sample either.
 """
 
 from __future__ import annotations
@@ -36,15 +40,18 @@ def draw(
     for place in np.flatnonzero(taken):
         nearest = np.minimum(nearest, ((features - features[place]) ** 2).sum(1))
     rows, weights = [], []
-    for _ in range(min(count, int(free.sum()))):
-        remaining = int(free.sum())
+    total_free = int(free.sum())
+    count = min(count, total_free)
+    for remaining in range(total_free, total_free - count, -1):
         worth = np.where(free, (uncertainty + 0.1) * nearest, 0.0)
         total = worth.sum()
         uniform = free / remaining
         q = 0.5 * uniform + 0.5 * (worth / total if total > 0 else uniform)
         row = int(rng.choice(len(q), p=q / q.sum()))
         rows.append(row)
-        weights.append(1 / (remaining * q[row]))
+        correction = (total_free - count) / (remaining - 1) if remaining > 1 else 0.0
+        weights.append(1 + correction * (1 / (remaining * q[row]) - 1))
         free[row] = False
         nearest = np.minimum(nearest, ((features - features[row]) ** 2).sum(1))
-    return np.array(rows, dtype=np.int64), np.minimum(np.array(weights), 2.0)
+    order = rng.permutation(len(rows))
+    return np.array(rows, dtype=np.int64)[order], np.minimum(np.array(weights), 2.0)[order]

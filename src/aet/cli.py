@@ -130,9 +130,7 @@ def evaluate(run: Run, data: Data, as_json: Json = False) -> None:
 @app.command(epilog="Example: aet stream runs/gas batch2.csv batch3.csv --labels 16 --delay 64 --guard earned")
 def stream(
     run: Run,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="In the order of service.", show_default=False)
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="In the order of service.", show_default=False)],
     labels: Annotated[int, typer.Option(min=0, help="True answers asked for in each file, at most.")] = 16,
     delay: Annotated[int, typer.Option(min=0, help="Rows served before an answer comes.")] = 64,
     adapt: Annotated[str, typer.Option(help="Method that proposes states.")] = "auto",

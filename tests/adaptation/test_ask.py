@@ -25,23 +25,38 @@ def probabilities(features, unsure, chosen, free):
     return {i: 0.5 / len(free) + 0.5 * worth[i] / total for i in free}
 
 
+class Ordered:
+    """A generator that leaves the order of the draws as it was."""
+
+    def __init__(self, seed):
+        self.choice = np.random.default_rng(seed).choice
+
+    @staticmethod
+    def permutation(count):
+        return np.arange(count)
+
+
 @pytest.mark.parametrize("taken", [[], [0, 7, 29]])
-def test_weights_are_those_of_the_formula(taken):
+@pytest.mark.parametrize("count", [1, 12, 27])
+def test_weights_are_those_of_the_formula(taken, count):
     features, unsure, mask = rows_of()
     mask[taken] = True
-    rows, weights = draw(features, unsure, mask.copy(), 12, np.random.default_rng(1))
+    rows, weights = draw(features, unsure, mask, count, Ordered(1))
     chosen, free = list(taken), [i for i in range(30) if i not in taken]
-    for row, weight in zip(rows.tolist(), weights.tolist(), strict=True):
+    whole = len(free)
+    assert len(rows) == count
+    for m, (row, weight) in enumerate(zip(rows.tolist(), weights.tolist(), strict=True), start=1):
         q = probabilities(features, unsure, chosen, free)
         assert sum(q.values()) == pytest.approx(1)
-        assert weight == pytest.approx(1 / (len(free) * q[row]))
+        share = (whole - count) / (whole - m) if whole > m else 0
+        assert weight == pytest.approx(1 + share * (1 / ((whole - m + 1) * q[row]) - 1))
         chosen.append(row)
         free.remove(row)
 
 
 def test_rows_come_with_those_probabilities():
     features, unsure, taken = rows_of(8)
-    rng, counts, pairs = np.random.default_rng(2), np.zeros(8), np.zeros(8)
+    rng, counts, pairs = Ordered(2), np.zeros(8), np.zeros(8)
     for _ in range(6000):
         rows, _ = draw(features, unsure, taken, 2, rng)
         counts[rows[0]] += 1
@@ -64,26 +79,21 @@ def test_unsure_and_distant_rows_come_more_often():
     assert hits > 3 * 4 * 4 / 40
 
 
-def test_the_weighted_mean_is_unbiased():
-    """The first draws of many rows: nothing but noise between the weighted mean and the truth."""
-    features, unsure, taken = rows_of(60, seed=4)
-    gains = np.where(unsure > 0.7, 1.0, -0.2)  # worth and gain go together: without weights the mean is far off
+@pytest.mark.parametrize(("count", "prefix"), [(1, 1), (6, 6), (12, 12), (12, 5), (20, 20), (20, 3)])
+def test_the_weighted_mean_is_unbiased(count, prefix):
+    """However many of the rows are drawn, and if only the first few of them get their label."""
+    features, unsure, taken = rows_of(20, seed=4)
+    gains = np.where(unsure > 0.5, 1.0, -0.8)  # worth and gain go together: without weights the mean is far off
     rng, weighted, plain = np.random.default_rng(5), [], []
-    for _ in range(4000):
-        rows, weights = draw(features, unsure, taken, 1, rng)
-        weighted.append(weights[0] * gains[rows[0]])
-        plain.append(gains[rows[0]])
-    error = np.std(weighted) / len(weighted) ** 0.5
+    for _ in range(1500):
+        rows, weights = draw(features, unsure, taken, count, rng)
+        rows, weights = rows[:prefix], weights[:prefix]
+        weighted.append((weights * gains[rows]).mean())
+        plain.append(gains[rows].mean())
+    error = np.std(weighted) / len(weighted) ** 0.5 + 1e-12
     assert abs(np.mean(weighted) - gains.mean()) < 4 * error
-    assert abs(np.mean(plain) - gains.mean()) > 8 * error
-
-
-def test_each_draw_is_unbiased_for_the_rows_left():
-    features, unsure, _ = rows_of(20)
-    gains = unsure - 0.4
-    chosen, free = [2, 11], [i for i in range(20) if i not in (2, 11)]
-    q = probabilities(features, unsure, chosen, free)
-    assert sum(q[i] / (len(free) * q[i]) * gains[i] for i in free) == pytest.approx(gains[free].mean())
+    if count < 12:
+        assert abs(np.mean(plain) - gains.mean()) > 6 * error
 
 
 @pytest.mark.parametrize("seed", range(5))

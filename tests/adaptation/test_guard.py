@@ -84,20 +84,19 @@ def test_the_class_is_the_formula(name):
     assert np.isfinite(guard.log_wealths).all()
 
 
-def test_earned_with_rows_that_ask_draws_from():
-    """Rows by the population, drawn as in a stream; losses sit where the model is unsure, which is where it asks."""
-    rng, streams, served = np.random.default_rng(4), 300, 0
+@pytest.mark.parametrize(("pool", "count", "rounds"), [(64, 8, 8), (24, 24, 10)])
+def test_earned_with_rows_that_ask_draws(pool, count, rounds):
+    """Losses sit where the model is unsure, which is where it asks; some are asked of many, or all that there are."""
+    rng, streams, served = np.random.default_rng(4), 200, 0
     for _ in range(streams):
         guard, ever = Earned(), False
-        for _ in range(4):
-            unsure = rng.random(96)
-            chance = np.where(unsure > 0.5, 0.3, 0.1)
-            tilt = np.where(unsure > 0.5, -0.1, 0.1 - 2 * MARGIN)  # mean gain -margin over the population
-            sign = np.where(rng.random(96) < chance, 1, 0) * np.where(rng.random(96) < 0.5 + tilt / chance / 2, 1, -1)
-            features = np.c_[unsure, rng.random((96, 2))]
-            rows, weights = draw(features, unsure, np.zeros(96, bool), 16, rng)
+        for _ in range(rounds):
+            unsure = rng.random(pool)
+            lost, won = rng.random(pool) < 0.4, rng.random(pool) < 0.4 - 2 * MARGIN
+            gains = np.where(unsure > 0.5, -1.0 * lost, 1.0 * won)  # mean -margin over the population
+            rows, weights = draw(np.c_[unsure, rng.random((pool, 2))], unsure, np.zeros(pool, bool), count, rng)
             for row, weight in zip(rows, weights, strict=True):
-                guard.update(float(sign[row]), float(weight))
+                guard.update(float(gains[row]), float(weight))
                 ever |= guard.serving
         served += ever
     assert served / streams <= 0.05 + 3 * (0.05 * 0.95 / streams) ** 0.5

@@ -36,13 +36,14 @@ def trained(model: Model, folder: Path) -> dict[str, Any]:
     }
 
 
-def figures(values: Mapping[str, Any], title: str) -> Table:
+def figures(values: Mapping[str, float], title: str) -> Table:
     """Names and numbers."""
     from rich.table import Table
 
     table = Table(title=title, show_header=False, title_justify="left")
     for name, value in values.items():
-        table.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
+        whole = float(value).is_integer() and abs(value) > 1
+        table.add_row(name.replace("_", " "), f"{value:,.0f}" if whole else f"{value:.4g}")
     return table
 
 

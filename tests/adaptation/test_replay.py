@@ -170,9 +170,9 @@ def test_bad_rows(model):
 
 def test_ids_that_begin_again_in_each_part(with_ids):
     parts = [(f"day {n}", three(200, n).assign(key=[f"k{i}" for i in range(200)])) for n in range(3)]
-    result = replay(with_ids, parts, labels=12, delay=100)
+    result = replay(with_ids, parts, labels=150, delay=100)
     assert result.stream.rows == 600
-    assert all(0 < part["labels"] <= 12 for part in result.record["parts"])
+    assert all(0 < part["labels"] <= 150 for part in result.record["parts"])
 
 
 def test_methods_beside_do_not_touch_the_stream(model):

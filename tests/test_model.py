@@ -10,7 +10,7 @@ import torch
 import aet
 from aet.attention.state import ElasticState, applied, merge
 from aet.config import Config
-from aet.errors import DataError, FeedbackError, SchemaError
+from aet.errors import ConfigError, DataError, FeedbackError, SchemaError
 from aet.model import Model
 from aet.schema import infer
 
@@ -211,6 +211,49 @@ def test_each_row_may_have_its_own_state(everything):
     for which, state in enumerate(states):
         with applied(state):
             torch.testing.assert_close(together[index == which], model.logits(batch)[index == which], atol=1e-5, rtol=0)
+
+
+def test_each_row_keeps_its_own_state_over_several_passes(everything):
+    model, frame = everything
+    batch = model.encode(model.check(frame.head(20)).frame)
+    whole = ElasticState.stack([noise(model, seed) for seed in range(3)]).rows(torch.arange(20) % 3)
+    part = whole.select(lambda name: name.startswith("output"))
+    mixture = whole.updated({name: tensor[0] for name, tensor in part.items()})  # a bias that all rows share
+    for state in (whole, part, mixture, ElasticState.stack([noise(model)])):
+        with applied(state):
+            together = model.logits(batch)
+            torch.testing.assert_close(model.logits(batch, rows=7), together, atol=1e-5, rtol=0)
+            direct = model(batch).detach()
+        torch.testing.assert_close(together, direct, atol=1e-5, rtol=0)
+
+
+def test_a_batched_state_must_have_one_state_a_row(plain):
+    batch = plain.encode(plain.check(signs(8)).frame)
+    state = ElasticState.stack([noise(plain), noise(plain, 1)])
+    with (
+        applied(state),
+        pytest.raises(ConfigError, match=r"one state a row: expected 8, got 2 in .*states.rows\(index\)"),
+    ):
+        plain.logits(batch)
+    assert not plain.training
+
+
+def test_an_id_given_twice_is_found_in_another_piece(tmp_path):
+    """The second piece of the file holds texts where the first one holds whole numbers, the third both twice."""
+    frame = signs(60).assign(key=range(60))
+    model = aet.train(frame, target="y", id="key", config=quick(1))
+    frame["key"] = [str(key) if key < 20 else f"k{key}" for key in range(60)]
+    frame.loc[[25, 45, 50, 59], "key"] = ["3", "3", "k30", "k58"]
+    path = tmp_path / "rows.csv"
+    frame.to_csv(path, index=False)
+    problems = pd.concat(model.predict_iter(path, rows=20), ignore_index=True)["problem"]
+    expected = {25: ("3", 4), 45: ("3", 4), 50: ("k30", 31), 59: ("k58", 59)}
+    assert problems.dropna().to_dict() == {
+        row: f"row {row + 1}, column 'key': expected a new id, got '{key}' of row {first} again"
+        for row, (key, first) in expected.items()
+    }
+    assert problems.tolist() == model.predict(path)["problem"].tolist()
+    assert model.predict(path)["problem"].count() == 4, "each call begins anew"
 
 
 def test_a_model_never_trained_has_no_statistics():

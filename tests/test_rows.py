@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aet.errors import ConfigError, DataError, SchemaError
+from aet.roles import SeenIds
 from aet.rows import LARGEST, check_rows, parse_numbers
 from aet.schema import InputSpec, Schema
 from aet.tables import iter_tables, read_table
@@ -232,6 +233,20 @@ def test_several_problems_in_one_row_are_all_told():
 def test_missing_column_says_renamed():
     with pytest.raises(SchemaError, match=r"'age' \('Age' is new: renamed\?\)"):
         check_rows(pd.DataFrame({"Age": [1]}), schema(age="number"))
+
+
+def test_an_id_given_twice_is_found_however_far_apart_the_rows_are(tmp_path):
+    frame = pd.DataFrame({"x": 0.5, "y": "a", "uid": [f"u{row}" for row in range(20_000)]})
+    frame.loc[19_000, "uid"] = "u3"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    of = schema(x="number", roles={"id": "uid"})
+    problems = {19_000: "row 19001, column 'uid': expected a new id, got 'u3' of row 4 again"}
+    assert check_rows(read_table(tmp_path / "rows.csv"), of, need_target=True).problems == problems
+    seen, row, found = SeenIds(), 1, {}
+    for piece in iter_tables(tmp_path / "rows.csv", rows=8192):
+        found |= {row - 1 + at: text for at, text in check_rows(piece, of, first=row, seen=seen).problems.items()}
+        row += len(piece)
+    assert found == problems
 
 
 def test_all_missing_column_is_typed():

@@ -332,6 +332,42 @@ def test_weights():
         check_rows(frame[["x", "y"]], of(x="number", roles={"weight": "w"}), need_target=True)
 
 
+@pytest.mark.parametrize(
+    ("roles", "column", "cells", "mend"),
+    [
+        ({"weight": "w"}, "w", ["many", "few", "much", 1], r"A weight is a finite number of 0 or more in every row: 2"),
+        (
+            {"weight": "w"},
+            "w",
+            [-1, -2, -1, 1],
+            r"got -1\.0\. A weight is .* name another column as the weight, or none",
+        ),
+        ({"id": "w"}, "w", [1, 1, 1, 1], r"got 1 of row 1 again\. An id is another value in each row\. Name another"),
+        ({}, "y", [None, None, "a", None], r"Name another column as the target, say what it holds"),
+    ],
+)
+def test_a_bad_column_that_is_no_input_is_not_mended_by_a_kind(roles, column, cells, mend):
+    frame = pd.DataFrame({"x": range(4), "y": [*"abab"]}).assign(**{column: cells})
+    with pytest.raises(DataError, match=rf"Column '{column}' is bad in 3 of 4 rows; row .*{mend}") as caught:
+        check_rows(frame, of(x="number", roles=roles), need_target=True)
+    assert "kinds" not in str(caught.value)
+
+
+def test_an_infinite_weight_is_raised_with_its_own_mend():
+    frame = pd.DataFrame({"x": range(4), "y": [*"abab"], "w": [1, np.inf, 1, 1]})
+    with pytest.raises(
+        DataError, match=r"got inf \(such values in 1 rows\)\. A weight is a finite number of 0 or more"
+    ):
+        check_rows(frame, of(x="number", roles={"weight": "w"}), need_target=True, infinite="raise")
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame({"y": [*"abab"]}), pd.DataFrame({"x": range(4), "y": "a"})])
+def test_sentences_are_spaced_once(frame):
+    with pytest.raises((DataError, SchemaError)) as caught:
+        infer(frame, "y")
+    assert "  " not in str(caught.value)
+
+
 def test_time_and_group_pass():
     frame = pd.DataFrame({"x": range(2), "t": ["2020", "2021"], "g": ["a", "b"], "more": 0})
     found = check_rows(frame, of(x="number", roles={"time": "t", "group": "g"}))

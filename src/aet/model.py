@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from aet.attention.state import name_elastic
+from aet.attention.state import ElasticState, applied, elastic_modules, name_elastic
 from aet.batch import Batch
 from aet.config import Config
-from aet.errors import DataError
+from aet.errors import ConfigError, DataError
 from aet.inputs import INPUTS, Input
 from aet.outputs import OUTPUTS, Output
+from aet.roles import SeenIds
 from aet.rows import Checked, check_rows
 from aet.schema import Schema
 from aet.statistics import SourceStatistics
@@ -109,17 +111,45 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def logits(self, batch: Batch, rows: int | None = None) -> Tensor:
-        """Logits of any number of rows, in evaluation mode, `rows` at a time (or `TOKENS` tokens); back on the CPU."""
+        """Logits of any number of rows, in evaluation mode, `rows` at a time (or `TOKENS` tokens); back on the CPU.
+
+        Of an active state in its batched form each row takes its own; raises ConfigError if there is not one a row.
+        """
         rows = rows or max(1, TOKENS // len(self.token_names()))
-        training = self.training
+        states = self.row_states(len(batch))
+        training, pieces = self.training, []
         self.eval()
-        pieces = [self(batch[index].to(self.device)).cpu() for index in torch.arange(len(batch)).split(rows)]
+        for index in torch.arange(len(batch)).split(rows):
+            with nullcontext() if states is None else applied(states.rows(index)):
+                pieces.append(self(batch[index].to(self.device)).cpu())
         self.train(training)
         return torch.cat(pieces) if pieces else torch.empty(0, self.output.width)
 
-    def check(self, frame: pd.DataFrame, need_target: bool = False, first: int = 1) -> Checked:
-        """Good rows, typed, and the problems of the others."""
-        return check_rows(frame, self.schema, need_target=need_target, first=first)
+    def row_states(self, rows: int) -> ElasticState | None:
+        """The active state if it is batched, one state a row; None if all rows share one or are the source's."""
+        dials, batched = {}, {}
+        for part in elastic_modules(self):
+            shapes = part.dial_shapes()
+            for dial, tensor in part.dials().items():
+                name = f"{part.elastic_name}.{dial}"
+                dials[name] = tensor.expand(rows, *shapes[dial]) if tensor.ndim == len(shapes[dial]) else tensor
+                if tensor.ndim > len(shapes[dial]):
+                    batched[name] = len(tensor)
+        if not batched or set(batched.values()) == {1}:
+            return None
+        for name, count in batched.items():
+            if count != rows:
+                raise ConfigError(
+                    f"A batched state holds one state a row: expected {rows}, got {count} in {name}. Choose each row's "
+                    "state with `states.rows(index)`, or apply a single state to all rows."
+                )
+        return ElasticState(dials)
+
+    def check(
+        self, frame: pd.DataFrame, need_target: bool = False, first: int = 1, seen: SeenIds | None = None
+    ) -> Checked:
+        """Good rows, typed, and the problems of the others; arguments as in `aet.rows.check_rows`."""
+        return check_rows(frame, self.schema, need_target=need_target, first=first, seen=seen)
 
     def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One answer a row, in order: id, prediction, confidence, problem (and `p_{class}` columns with `proba`).
@@ -130,10 +160,13 @@ class Model(nn.Module):
         return pd.concat(list(self.predict_iter(source, proba)), ignore_index=True)
 
     def predict_iter(self, source: Any, proba: bool = False, rows: int = 8192) -> Iterator[pd.DataFrame]:
-        """`predict`, piece by piece."""
-        start = 0
+        """`predict`, piece by piece.
+
+        An id given twice is found in any piece, as long as `aet.roles.LIMIT` rows (a million) or fewer lie between.
+        """
+        start, seen = 0, SeenIds()
         for frame in self.pieces(source, rows):
-            checked = self.check(frame, first=start + 1)
+            checked = self.check(frame, first=start + 1, seen=seen)
             answers = self.output.answers(self.logits(self.encode(checked.frame)), proba)
             yield answer_frame(checked, answers, self.ids(checked, start, len(frame)), len(frame))
             start += len(frame)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from aet.errors import ConfigError, DataError
+from aet.roles import SeenIds, role_mends
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +52,7 @@ def check_rows(
     need_target: bool = False,
     infinite: str = "quarantine",
     first: int = 1,
+    seen: SeenIds | None = None,
 ) -> Checked:
     """The rows of `frame` (N of them) that a model can use, typed, and why it cannot use the others.
 
@@ -64,7 +66,8 @@ def check_rows(
     Kept aside: no number in a numeric column, an infinite one or one beyond single precision; another object
     in a category or text; an image that is missing, broken, not finite, or not (H, W) or (H, W, C) with 1, 3
     or 4 channels; a weight that is missing, negative or infinite; a missing id, and each later row of an id;
-    with `need_target` a missing or wrong target. Sentences count rows from `first`.
+    with `need_target` a missing or wrong target. Sentences count rows from `first`; `seen` holds the
+    ids of earlier frames of the same table, and takes in those of this one.
 
     Raises `SchemaError` if columns are missing; `DataError` if `infinite="raise"` and a value is infinite,
     and with `need_target` (training) if a column is bad in over half of the rows for one reason, or no row is
@@ -82,7 +85,7 @@ def check_rows(
         raise ConfigError(f"infinite: expected 'quarantine' or 'raise', got {infinite!r}.")
     schema.check(frame, need_target=need_target)
     frame = frame.reset_index(drop=True)
-    faults = _Faults(len(frame), first, training=need_target, infinite=infinite)
+    faults = _Faults(len(frame), first, training=need_target, infinite=infinite, mends=role_mends(schema))
     typed: dict[str, Any] = {}
     for spec in schema.inputs:
         typed |= {name: _INPUTS[spec.kind](frame[name], faults) for name in spec.columns}
@@ -90,7 +93,7 @@ def check_rows(
         typed[name] = _target(frame[name], schema.output, faults if need_target else None)
     for role, name in schema.roles.items():
         if name in frame.columns:
-            typed[name] = _role(frame[name], role, faults)
+            typed[name] = _role(frame[name], role, faults, seen)
     kept = np.flatnonzero(~faults.bad)
     if need_target and not len(kept):
         raise DataError(f"No row of {len(frame)} can be used. Mend {'; '.join([*faults.texts.values()][:3])}.")
@@ -103,12 +106,12 @@ def check_rows(
 
 
 class _Faults:
-    """The bad rows found so far: a mask and a sentence each."""
+    """The bad rows found so far: a mask and a sentence each. `mends`: the way out for columns that are no inputs."""
 
-    def __init__(self, rows: int, first: int, *, training: bool, infinite: str) -> None:
+    def __init__(self, rows: int, first: int, *, training: bool, infinite: str, mends: dict[Any, str]) -> None:
         self.bad: Mask = np.zeros(rows, dtype=bool)
         self.texts: dict[int, str] = {}
-        self.first, self.training, self.infinite = first, training, infinite
+        self.first, self.training, self.infinite, self.mends = first, training, infinite, mends
 
     def add(self, wrong: Mask, name: object, expected: str, got: Callable[[int], str]) -> None:
         """Keep the rows of `wrong` aside; `got` is asked for these rows only."""
@@ -117,10 +120,9 @@ class _Faults:
         for row in rows:
             text = f"row {row + self.first}, column {name!r}: expected {expected}, got {got(row)}"
             if self.training and 2 * len(rows) > len(wrong):
-                raise DataError(
-                    f"Column {name!r} is bad in {len(rows)} of {len(wrong)} rows; {text}. Likely it is of "
-                    f"another kind: say kinds={{{name!r}: ...}} ('ignore' leaves it out), or mend the rows."
-                )
+                kind = f"Likely it is of another kind: say kinds={{{name!r}: ...}} ('ignore' leaves it out)"
+                mend = self.mends.get(name, f"{kind}, or mend the rows.")
+                raise DataError(f"Column {name!r} is bad in {len(rows)} of {len(wrong)} rows; {text}. {mend}")
             self.texts[row] = f"{self.texts[row]}; {text}" if row in self.texts else text
 
 
@@ -186,7 +188,8 @@ def _numbers(column: Column[Any], faults: _Faults, *, needed: str = "") -> npt.N
         row = int(beyond.argmax())
         raise DataError(
             f"row {row + faults.first}, column {column.name!r}: expected a finite number, got {values[row]} "
-            f"(such values in {beyond.sum()} rows). Replace infinite values by missing ones or drop them."
+            f"(such values in {beyond.sum()} rows). "
+            + faults.mends.get(column.name, "Replace infinite values by missing ones or drop them.")
         )
     faults.add(wrong, column.name, "a number", _shown(column.array))
     faults.add(beyond, column.name, f"a finite number of at most {LARGEST:.2g} in size", _shown(values))
@@ -281,7 +284,7 @@ def _target(column: Column[Any], output: str, faults: _Faults | None) -> Any:
     return values
 
 
-def _role(column: Column[Any], role: str, faults: _Faults) -> Any:
+def _role(column: Column[Any], role: str, faults: _Faults, seen: SeenIds | None) -> Any:
     if role == "weight":
         values = _numbers(column, faults, needed="a weight")
         faults.add(values < 0, column.name, "a weight of 0 or more", _shown(values))
@@ -289,10 +292,12 @@ def _role(column: Column[Any], role: str, faults: _Faults) -> Any:
     if role == "id":
         codes, _ = _distinct(column)
         _, starts, place = np.unique(codes, return_index=True, return_inverse=True)
-        show, origin = _shown(column.array), starts[place]
-        faults.add(codes < 0, column.name, "an id", show)
-        again = (origin < np.arange(len(codes))) & (codes >= 0)
-        faults.add(again, column.name, "a new id", lambda r: f"{show(r)} of row {origin[r] + faults.first} again")
+        rows, present, show = np.arange(len(codes)) + faults.first, codes >= 0, _shown(column.array)
+        origin = rows[starts[place]]
+        if seen is not None:
+            origin[present] = np.minimum(origin[present], seen.first(column[present], rows[present]))
+        faults.add(~present, column.name, "an id", show)
+        faults.add(present & (origin < rows), column.name, "a new id", lambda r: f"{show(r)} of row {origin[r]} again")
     return column
 
 

@@ -256,7 +256,7 @@ def infer(
     if not inputs:
         raise SchemaError(
             f"No input is left, left out are {_listed(map(repr, ignored)) or 'none'}. Expected a column to "
-            " learn from. Give one a kind, for example kinds={'name': 'category'}."
+            "learn from. Give one a kind, for example kinds={'name': 'category'}."
         )
     output = output or _output(frame, targets)
     left_out = tuple(column for column in names if column in ignored)
@@ -380,5 +380,5 @@ def _classes_or_raise(frame: pd.DataFrame, schema: Schema) -> None:
         found = f"only {classes.pop()!r}" if classes else "no value"
         raise DataError(
             f"The target {shown} has {found}: expected at least two, one class leaves nothing to learn. "
-            " Check that the rows were not filtered by it, or name another target."
+            "Check that the rows were not filtered by it, or name another target."
         )

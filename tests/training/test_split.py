@@ -1,5 +1,7 @@
 """Which rows are held out: shares, classes, times and groups."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,6 +108,45 @@ def test_rows_without_a_group_stay_together():
 def test_one_group_cannot_be_held_out():
     with pytest.raises(DataError, match="The group column 'g' has one group: expected two or more"):
         split(table(8, g=["a"] * 8), schema(group="g"), 0.2, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 30)), min_size=4, max_size=60), shares)
+@settings(deadline=None)
+def test_with_time_and_group_no_group_is_on_both_sides_and_none_ends_later_than_a_held_one(rows, share):
+    groups, times = zip(*rows, strict=True)
+    assume(len(set(groups)) > 1)
+    frame = table(len(rows), g=groups, t=times)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SplitWarning)
+        train, valid = split(frame, schema(time="t", group="g"), share, 0)
+    assert not {groups[i] for i in train} & {groups[i] for i in valid}
+    assert len(train) + len(valid) == len(rows)
+    assert len(train)
+    assert len(valid)
+    ends = {name: max(t for g, t in rows if g == name) for name in groups}
+    assert max(times[i] for i in train) <= min(ends[groups[i]] for i in valid)
+
+
+def test_with_time_and_group_the_share_is_met_as_nearly_as_whole_groups_allow():
+    groups = np.repeat(list("abcdefghij"), 10)
+    frame = table(100, g=groups, t=np.arange(100)).sample(frac=1, random_state=0, ignore_index=True)
+    for share, held in ((0.05, "j"), (0.2, "ij"), (0.26, "hij"), (0.99, "bcdefghij")):
+        _, valid = split(frame, schema(time="t", group="g"), share, 0)
+        assert sorted(set(frame["g"].iloc[valid])) == list(held)
+
+
+def test_groups_without_times_are_trained_on():
+    frame = table(6, g=list("aabbcc"), t=[1.0, 2.0, None, None, None, 3.0])
+    assert split(frame, schema(time="t", group="g"), 0.3, 0)[1].tolist() == [4, 5]
+
+
+def test_a_large_group_that_ends_latest_is_held_out_with_a_warning():
+    frame = table(100, g=["a"] * 10 + ["b"] * 90, t=range(100))
+    with pytest.warns(SplitWarning, match=r"90 of 100 rows are held out instead of 20: a group of 'g'"):
+        train, _ = split(frame, schema(time="t", group="g"), 0.2, 0)
+    assert train.tolist() == list(range(10))
+    with pytest.raises(DataError, match="The group column 'g' has one group"):
+        split(frame[10:], schema(time="t", group="g"), 0.2, 0)
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=8, max_size=80), st.floats(0.05, 0.6), seeds)

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 import aet
-from aet.errors import ConfigError, RunError
+from aet.errors import ConfigError, DataError, RunError
 from aet.schema import SchemaWarning
 from aet.training import loop
 from aet.training.split import SplitWarning, split
@@ -230,6 +230,26 @@ def test_the_latest_rows_are_held_out():
     model = aet.train(frame.sample(frac=1, random_state=0), target="y", time="day", config=quick(3))
     plus = (model.predict(frame[80:])["prediction"] == "plus").mean()
     assert model.report["valid"]["accuracy"] == pytest.approx(plus)
+
+
+def test_groups_that_end_latest_are_held_out_as_a_whole():
+    """Three visits of each patient, the first of all patients before the second: only whole patients are held out."""
+    frame = signs(90).assign(patient=[f"p{i % 30}" for i in range(90)], day=range(90))
+    model = aet.train(frame, target="y", time="day", group="patient", config=quick(1))
+    assert model.report["rows"] == 72
+    late = frame["patient"].isin([f"p{i}" for i in range(24, 30)])
+    right = model.predict(frame[late])["prediction"] == frame["y"][late].to_numpy()
+    assert model.report["valid"]["accuracy"] == pytest.approx(right.mean())
+
+
+@pytest.mark.parametrize(("side", "rows"), [("training", slice(0, 80)), ("validation", slice(80, 100))])
+def test_weights_of_zero_on_one_side_are_an_error(side, rows):
+    frame = signs(100).assign(w=1.0, t=range(100))
+    frame.loc[frame.index[rows], "w"] = 0.0
+    with pytest.raises(
+        DataError, match=rf"The weight column 'w' is 0 in all \d+ {side} rows: expected a weight above 0"
+    ):
+        aet.train(frame, target="y", weight="w", time="t", config=quick(1))
 
 
 def test_a_class_of_the_latest_rows_only_is_named_and_left_out():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train `model` in place on encoded rows; returns one record an epoch, the best weights end up in the model.
 
-    The validation loss that decides is the mean of that on the rows as they are and on a drifted copy of them.
+    The validation loss that decides is the mean of that on the rows as they are and on a drifted copy of them. Row
+    weights are divided once by their mean over all training, or all validation, rows: weight 2 is the row given twice
+    and weight 0 the row left out, whatever other rows happen to share a batch with it.
     """
     settings, seed = model.config.train, model.config.seed
     device = pick_device(settings.device)
@@ -46,6 +49,7 @@ def fit(
     rows_a_step = settings.batch_size * settings.accumulate
     steps_an_epoch = -(-len(train) // rows_a_step)
     mark = checkpoint.fingerprint(model, model.config.model_dump(), train, valid)
+    train, valid = relative(train), relative(valid)
     path = folder / CHECKPOINT if folder else None
     progress = (path and checkpoint.restore(path, model, optimiser, mark)) or checkpoint.Progress()
     worn = worlds(model, valid, settings.drift, torch.Generator().manual_seed(seed))
@@ -67,15 +71,15 @@ def fit(
                     rows = drifted(model, train[index], settings.drift, torch.Generator().manual_seed(draw))
                     with autocast(device, settings.precision):
                         loss = batch_loss(model, trunk, rows.to(device))
-                    (loss * (mass(train, index) / mass(train, step_rows))).backward()
-                    total += loss.detach() * mass(train, index)
+                    (loss * (len(index) / len(step_rows))).backward()
+                    total += loss.detach() * len(index)
                 for group in optimiser.param_groups:
                     group["lr"] = settings.lr * warmup_cosine(step, settings.epochs * steps_an_epoch, settings.warmup)
                 nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
 
-            loss_seen = float(total) / mass(train, order)
+            loss_seen = float(total) / len(train)
             record = {"epoch": epoch + 1, "loss": loss_seen, **validate(model, valid, worn)}
             progress.epoch = epoch + 1
             progress.waited += 1
@@ -99,15 +103,22 @@ def fit(
 
 
 def batch_loss(model: Model, trunk: Callable[..., Tensor], batch: Batch) -> Tensor:
-    """Loss of one batch, rows counted by their weight; `trunk` is the model's own, or its compiled form."""
+    """(1/B) Σ w_i l_i of one batch, with weights made `relative`; `trunk` is the model's own, or its compiled form."""
     assert batch.target is not None
-    logits = model.output(trunk(*model.tokens(batch)))
-    return model.output.loss(logits, batch.target, batch.weight)
+    losses = model.output.losses(model.output(trunk(*model.tokens(batch))), batch.target)  # (B,)
+    return losses.mean() if batch.weight is None else (losses * batch.weight).mean()
 
 
-def mass(batch: Batch, index: Tensor) -> float:
-    """How much these rows count in the loss: their number, or the sum of their weights."""
-    return float(len(index)) if batch.weight is None else max(float(batch.weight[index].sum()), 1e-12)
+def relative(batch: Batch) -> Batch:
+    """The rows with weights whose mean is 1: w_i / mean(w). Weights that are all 0 stay so.
+
+    >>> relative(Batch({"x": torch.zeros(3, 1)}, weight=torch.tensor([2.0, 0.0, 4.0]))).weight
+    tensor([1., 0., 2.])
+    """
+    if batch.weight is None or not batch.weight.any():
+        return batch
+    weight = batch.weight.double()
+    return replace(batch, weight=(weight / weight.mean()).to(batch.weight.dtype))
 
 
 def validate(model: Model, valid: Batch, worn: Batch) -> dict[str, float]:

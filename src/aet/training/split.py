@@ -13,15 +13,17 @@ from aet.schema import Schema
 
 
 class SplitWarning(UserWarning):
-    """Rows are used neither to train nor to validate."""
+    """Rows are used neither to train nor to validate, or far more are held out than were asked for."""
 
 
 def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the training and of the validation rows.
 
     With a time column the latest rows are held out (rows without a time are trained on); with a group column whole
-    groups are, so that no group is on both sides; else rows are drawn, class by class where there are classes. Held
-    rows of a class that no training row has are left out, with a SplitWarning: they can neither train nor validate.
+    groups are, so that no group is on both sides; with both, whole groups from the one that ends latest on, as many
+    as come nearest to the share, so that no group ends later than a held one. Else rows are drawn, class by class
+    where there are classes. Held rows of a class that no training row has are left out, with a SplitWarning: they can
+    neither train nor validate.
 
     Raises DataError if there are too few rows or groups, or times that cannot be read.
 
@@ -37,10 +39,14 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     if count < 4:
         raise DataError(f"Training needs at least 4 usable rows, got {count}. Add rows.")
     held = min(max(1, round(share * count)), count - 1)
-    if schema.time is not None and schema.time in frame:
-        valid = np.argsort(instants(frame[schema.time]), kind="stable")[-held:]
-    elif schema.group is not None and schema.group in frame:
-        valid = held_groups(frame[schema.group], held, rng)
+    times = instants(frame[schema.time]) if schema.time is not None and schema.time in frame else None
+    groups = frame[schema.group] if schema.group is not None and schema.group in frame else None
+    if times is not None and groups is not None:
+        valid = latest_groups(groups, times, held)
+    elif times is not None:
+        valid = np.argsort(times, kind="stable")[-held:]
+    elif groups is not None:
+        valid = held_groups(groups, held, rng)
     elif schema.output == "label":
         valid = held_classes(frame[schema.target], share, rng)
     elif schema.output == "multilabel":
@@ -86,18 +92,47 @@ def instants(times: pd.Series) -> np.ndarray:
     return np.where(np.isnan(values), -np.inf, values)
 
 
-def held_groups(groups: pd.Series, held: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of random whole groups, as near to `held` of them as a random order comes; no group counts as a group."""
+def coded_groups(groups: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The group of each row as a number (N,), and the sizes of the groups; no group counts as a group."""
     codes, names = pd.factorize(groups.astype(str), use_na_sentinel=False)
     if len(names) < 2:
         raise DataError(
             f"The group column {groups.name!r} has one group: expected two or more, to hold out whole groups. "
             "Leave it undeclared."
         )
-    sizes = np.bincount(codes)
+    return codes, np.bincount(codes)
+
+
+def latest_groups(groups: pd.Series, times: np.ndarray, held: int) -> np.ndarray:
+    """Rows of the whole groups whose last rows are latest, as near to `held` of them as this order comes.
+
+    Warns if that is more than twice as many, since a large group that is still running leaves little to train on.
+
+    >>> import numpy as np, pandas as pd
+    >>> latest_groups(pd.Series(list("aabbcc")), np.array([1, 6, 2, 3, 4, 5]), held=2).tolist()
+    [0, 1]
+    """
+    codes, sizes = coded_groups(groups)
+    ends = np.full(len(sizes), -np.inf)
+    np.maximum.at(ends, codes, times)
+    order = np.argsort(ends, kind="stable")[:0:-1]  # latest first; the earliest is trained on
+    taken = order[: np.abs(sizes[order].cumsum() - held).argmin() + 1]
+    if (rows := int(sizes[taken].sum())) > 2 * held:
+        warnings.warn(
+            f"{rows} of {len(codes)} rows are held out instead of {held}: a group of {groups.name!r} is held "
+            "out as a whole, and the one that ends latest is that large. Declare finer groups, or time or group alone.",
+            SplitWarning,
+            stacklevel=3,
+        )
+    return np.flatnonzero(np.isin(codes, taken))
+
+
+def held_groups(groups: pd.Series, held: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of random whole groups, as near to `held` of them as a random order comes."""
+    codes, sizes = coded_groups(groups)
     taken: list[int] = []
     missing = held
-    for group in rng.permutation(len(names)).tolist()[:-1]:
+    for group in rng.permutation(len(sizes)).tolist()[:-1]:
         if abs(missing - sizes[group]) < missing:
             taken.append(group)
             missing -= sizes[group]

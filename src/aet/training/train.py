@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from aet.config import Config
-from aet.errors import ConfigError, nearest
+from aet.errors import ConfigError, DataError, nearest
 from aet.model import Model
 from aet.rows import check_rows
 from aet.run import make_folder
@@ -52,8 +52,8 @@ def train(
         kinds: column kinds where the inferred ones are wrong: number, category, text, image, ignore.
         id: column with one name a row, given back with the answers.
         time: column by which rows are ordered; the latest are held out for validation.
-        group: column whose groups are held out as a whole.
-        weight: column that says how much a row counts; 2 is the row given twice.
+        group: column whose groups are held out as a whole; with `time` too, those that end latest.
+        weight: column that says how much a row counts in the loss; 2 is the row given twice, 0 the row left out.
         ignore: column or columns to leave out.
         output: kind of the answer where the inferred one is wrong: label, multilabel, number.
         header: whether a delimited file's first row holds names; found out by itself unless given.
@@ -117,6 +117,12 @@ def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None
         torch.manual_seed(config.seed)
         model = Model(schema, config).fit_columns(checked.frame.iloc[rows])
     train_rows, valid_rows = (model.encode(checked.frame.iloc[index], target=True) for index in (rows, held))
+    for name, part in (("training", train_rows), ("validation", valid_rows)):
+        if part.weight is not None and not part.weight.any():
+            raise DataError(
+                f"The weight column {schema.weight!r} is 0 in all {len(part)} {name} rows: expected a weight above 0 "
+                "among them, or nothing counts. Add rows that count, or leave the weight undeclared."
+            )
     if out is not None:
         make_folder(out)
     if progress:

@@ -62,6 +62,9 @@ class TrainConfig(Section):
         "auto", description="auto: bfloat16 on CUDA cards that have it, else float32."
     )
     compile: bool = Field(False, description="torch.compile: pays on long runs, costs up to a minute at the start.")
+    switches: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Adaptive parts of training that are on, by name, with their settings."
+    )
     device: str = Field("auto", description="auto: CUDA if there is any, else the CPU.")
 
 
@@ -91,6 +94,35 @@ class Config(Section):
             given = read_yaml(Path(given))
         whole = cls.checked("", {} if given is None else given)
         return whole if not changes else cls.checked("", {**whole.model_dump(), **changes})
+
+
+def checked_settings(what: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`defaults` with `given` on top; raises ConfigError for an unknown name or a value of another sort.
+
+    Whole numbers are 1 or more, other numbers finite and 0 or more; True or False, and texts, are of their own kind.
+
+    >>> checked_settings("switch 'ema'", {"decay": 0.99}, {"decay": 0.9})
+    {'decay': 0.9}
+    >>> checked_settings("switch 'ema'", {"decay": 0.99}, {"decai": 0.9})
+    Traceback (most recent call last):
+    aet.errors.ConfigError: The switch 'ema' has no setting 'decai'. Did you mean 'decay'? Known: 'decay'.
+    """
+    for name, value in given.items():
+        if name not in defaults:
+            raise ConfigError(f"The {what} has no setting {name!r}. {nearest(name, defaults)}")
+        default = defaults[name]
+        if isinstance(default, bool):
+            fits, expected = isinstance(value, bool), "true or false"
+        elif isinstance(default, str):
+            fits, expected = isinstance(value, str), "a text"
+        else:
+            count = isinstance(default, int)
+            expected = "a whole number of at least 1" if count else "a finite number of at least 0"
+            fits = isinstance(value, int if count else int | float) and not isinstance(value, bool)
+            fits = fits and (1 if count else 0) <= value < float("inf")
+        if not fits:
+            raise ConfigError(f"The setting {name} of the {what} is {expected}; got {value!r}.")
+    return {**defaults, **given}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
+from aet.config import checked_settings
 from aet.errors import ConfigError
 from aet.model import Model
 from aet.registry import Registry
@@ -34,19 +35,8 @@ class Method:
     defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, model: Model, **settings: Any) -> None:
-        unknown = set(settings) - set(self.defaults)
-        if unknown:
-            raise ConfigError(
-                f"{type(self).__name__} has no setting {sorted(unknown)}. Known: {sorted(self.defaults) or 'none'}."
-            )
-        for name, value in settings.items():
-            count = isinstance(self.defaults[name], int)
-            fits = isinstance(value, int if count else int | float) and not isinstance(value, bool)
-            if not fits or not (1 if count else 0) <= value < float("inf"):
-                expected = "a whole number of at least 1" if count else "a finite number of at least 0"
-                raise ConfigError(f"The setting {name} of {type(self).__name__} is {expected}; got {value!r}.")
         self.model = model
-        self.settings = {**self.defaults, **settings}
+        self.settings = checked_settings(f"method {type(self).__name__}", self.defaults, settings)
         self.passes = 0.0
         """Row passes spent beside answering: a forward of a row counts one, a backward two."""
         self.reset()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from aet.batch import Batch
 from aet.errors import RunError
+
+if TYPE_CHECKING:
+    from aet.training.switch import Switch
 
 
 @dataclass
@@ -38,7 +42,14 @@ def fingerprint(model: nn.Module, config: dict[str, Any], *batches: Batch) -> st
     return digest.hexdigest()
 
 
-def save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, mark: str) -> None:
+def save(
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    mark: str,
+    switches: Sequence[Switch] = (),
+) -> None:
     """Write everything that the loop needs to go on."""
     from safetensors.torch import save_file
 
@@ -46,6 +57,9 @@ def save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progres
     tensors |= {f"best.{name}": t for name, t in progress.weights.items()}
     for number, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{slot}": torch.as_tensor(t) for slot, t in slots.items()}
+    for switch in switches:
+        kept = {"calls": torch.tensor(switch.calls), **switch.memory()}
+        tensors |= {f"switch.{switch.name}.{name}": t for name, t in kept.items()}
     meta = {
         "epoch": progress.epoch,
         "best": progress.best,
@@ -69,7 +83,13 @@ def remove(path: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, mark: str) -> Progress | None:
+def restore(
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    mark: str,
+    switches: Sequence[Switch] = (),
+) -> Progress | None:
     """Take up the run again; None if there is nothing to take up, or it was another run."""
     from safetensors import SafetensorError, safe_open
 
@@ -83,7 +103,7 @@ def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, mark
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
         raise RunError(f"The checkpoint {path} is damaged ({error}). Remove it to start the run anew.") from error
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}}
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimiser": {}, "switch": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
@@ -93,4 +113,9 @@ def restore(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, mark
         number, _, slot = name.partition(".")
         slots.setdefault(int(number), {})[slot] = tensor
     optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+    for switch in switches:
+        start = f"{switch.name}."
+        kept = {n.removeprefix(start): t for n, t in parts["switch"].items() if n.startswith(start)}
+        switch.calls = int(kept.pop("calls"))
+        switch.load_memory(kept)
     return Progress(**json.loads(meta["progress"]), weights=parts["best"])

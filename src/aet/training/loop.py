@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from aet.batch import Batch
 from aet.errors import ConfigError
 from aet.model import Model
 from aet.training import checkpoint
+from aet.training import switches as _known  # noqa: F401 (they register themselves)
 from aet.training.drift import drifted, worlds
 from aet.training.schedule import warmup_cosine
+from aet.training.switch import Pass, Run, Switch, switched_on
 
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY = 5.0
@@ -42,6 +44,7 @@ def fit(
     and weight 0 the row left out, whatever other rows happen to share a batch with it.
     """
     settings, seed = model.config.train, model.config.seed
+    switches = switched_on(settings.switches)
     device = pick_device(settings.device)
     model.to(device)
     trunk = torch.compile(model.trunk) if settings.compile else model.trunk
@@ -51,11 +54,28 @@ def fit(
     mark = checkpoint.fingerprint(model, model.config.model_dump(), train, valid)
     train, valid = relative(train), relative(valid)
     path = folder / CHECKPOINT if folder else None
-    progress = (path and checkpoint.restore(path, model, optimiser, mark)) or checkpoint.Progress()
     worn = worlds(model, valid, settings.drift, torch.Generator().manual_seed(seed))
     saved = time.monotonic()
 
+    def backward(terms: bool = False) -> Tensor:
+        """Add the gradients of the current step's rows; the same draws each time it is called within a step."""
+        total = torch.zeros((), device=device)
+        for piece, index in enumerate(run.rows.split(settings.batch_size)):
+            draw = seed + 104_729 * (run.step * settings.accumulate + piece)
+            torch.manual_seed(draw)
+            rows = drifted(model, train[index], settings.drift, torch.Generator().manual_seed(draw))
+            with autocast(device, settings.precision):
+                loss = batch_loss(run, switches, trunk, rows.to(device), terms)
+            (loss * (len(index) / len(run.rows))).backward()
+            total += loss.detach() * len(index)
+        return total
+
+    run = Run(model, optimiser, train, valid, settings.epochs * steps_an_epoch, backward)
     with own_random():
+        torch.manual_seed(seed)
+        for switch in switches:
+            switch.begin(run)
+        progress = (path and checkpoint.restore(path, model, optimiser, mark, switches)) or checkpoint.Progress()
         for epoch in range(progress.epoch, settings.epochs):
             if progress.waited >= settings.patience:
                 break
@@ -63,33 +83,33 @@ def fit(
             model.train()
             order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed + 7919 * epoch))
             total = torch.zeros((), device=device)
-            for number, step_rows in enumerate(order.split(rows_a_step)):
-                step = epoch * steps_an_epoch + number
-                for piece, index in enumerate(step_rows.split(settings.batch_size)):
-                    draw = seed + 104_729 * (step * settings.accumulate + piece)
-                    torch.manual_seed(draw)
-                    rows = drifted(model, train[index], settings.drift, torch.Generator().manual_seed(draw))
-                    with autocast(device, settings.precision):
-                        loss = batch_loss(model, trunk, rows.to(device))
-                    (loss * (len(index) / len(step_rows))).backward()
-                    total += loss.detach() * len(index)
+            for number, run.rows in enumerate(order.split(rows_a_step)):
+                run.step = epoch * steps_an_epoch + number
                 for group in optimiser.param_groups:
-                    group["lr"] = settings.lr * warmup_cosine(step, settings.epochs * steps_an_epoch, settings.warmup)
+                    group["lr"] = settings.lr * warmup_cosine(run.step, run.steps, settings.warmup)
+                total += backward(terms=True)
+                for switch in switches:
+                    switch.gradient(run)
                 nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
+                for switch in switches:
+                    switch.stepped(run)
 
             loss_seen = float(total) / len(train)
-            record = {"epoch": epoch + 1, "loss": loss_seen, **validate(model, valid, worn)}
             progress.epoch = epoch + 1
             progress.waited += 1
-            if record["valid_loss"] < progress.best:
-                progress.best, progress.waited = record["valid_loss"], 0
-                progress.weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+            with contextlib.ExitStack() as weights_to_keep:
+                for switch in switches:
+                    weights_to_keep.enter_context(switch.epoch(run))
+                record = {"epoch": epoch + 1, "loss": loss_seen, **validate(model, valid, worn)}
+                if record["valid_loss"] < progress.best:
+                    progress.best, progress.waited = record["valid_loss"], 0
+                    progress.weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
             progress.history.append({**record, "seconds": round(time.monotonic() - started, 3)})
             on_epoch(progress.history[-1])
             if path and (time.monotonic() - saved > SAVE_EVERY or epoch + 1 == settings.epochs):
-                checkpoint.save(path, model, optimiser, progress, mark)
+                checkpoint.save(path, model, optimiser, progress, mark, switches)
                 saved = time.monotonic()
 
     if not progress.weights:
@@ -97,16 +117,40 @@ def fit(
             f"Training diverged: the validation loss was {progress.history[-1]['valid_loss']} in every epoch. Lower "
             f"train.lr (now {settings.lr:g}) or train.drift (now {settings.drift:g})."
         )
+    for switch in switches:
+        switch.end(run)
+        if not switch.acted():
+            raise ConfigError(
+                f"The switch {switch.name!r} was on and did nothing in {run.step + 1} steps with the settings "
+                f"{switch.settings}. Turn it off, or change them so that it acts."
+            )
     model.load_state_dict(progress.weights)
     model.to("cpu").eval()
     return progress.history
 
 
-def batch_loss(model: Model, trunk: Callable[..., Tensor], batch: Batch) -> Tensor:
-    """(1/B) Σ w_i l_i of one batch, with weights made `relative`; `trunk` is the model's own, or its compiled form."""
+def batch_loss(
+    run: Run, switches: Sequence[Switch], trunk: Callable[..., Tensor], batch: Batch, terms: bool = True
+) -> Tensor:
+    """(1/B) Σ w_i l_i of one batch + Σ terms of the switches; weights are `relative`, `trunk` may be compiled."""
     assert batch.target is not None
-    losses = model.output.losses(model.output(trunk(*model.tokens(batch))), batch.target)  # (B,)
-    return losses.mean() if batch.weight is None else (losses * batch.weight).mean()
+
+    def forward(tokens: Tensor, mask: Tensor | None) -> Tensor:
+        logits: Tensor = run.model.output(trunk(tokens, mask))
+        return logits
+
+    tokens, mask = run.model.tokens(batch)
+    for switch in switches:
+        tokens = switch.tokens(run, tokens, batch)
+    logits = forward(tokens, mask)
+    seen = Pass(batch, tokens, mask, logits, run.model.output.losses(logits, batch.target), forward)
+    for switch in switches:
+        seen.losses = switch.losses(run, seen)
+    loss = seen.losses.mean() if batch.weight is None else (seen.losses * batch.weight).mean()
+    for switch in switches if terms else ():
+        term = switch.term(run, seen)
+        loss = loss if term is None else loss + term
+    return loss
 
 
 def relative(batch: Batch) -> Batch:

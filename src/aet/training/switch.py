@@ -1,0 +1,133 @@
+"""What a switch is: one adaptive part of training, turned on by name.
+
+`fit` calls the hooks of every switch that is on, in the order they were named; each is the identity unless overridden.
+One step of training, with the hooks in capitals:
+
+    run, BEGIN
+    for each step:
+        for each batch:  tokens → TOKENS → trunk → logits → losses of the rows → LOSSES → mean + Σ TERM → backward
+        GRADIENT, optimiser step, STEPPED
+    EPOCH                                                                  # may name better weights to validate
+    END
+
+A switch says what it did (`acted`). One that is on and did nothing is an error: nobody should believe in an effect that
+was not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from aet.batch import Batch
+from aet.config import checked_settings
+from aet.errors import ConfigError
+from aet.model import Model
+from aet.registry import Registry
+
+SWITCHES: Registry[type[Switch]] = Registry("switch")
+
+
+@dataclass
+class Run:
+    """What switches may look at and change while a model trains."""
+
+    model: Model
+    optimiser: torch.optim.Optimizer
+    train: Batch
+    valid: Batch
+    steps: int
+    """Optimiser steps of the whole run, if it is not stopped early."""
+    backward: Callable[[], Tensor]
+    """Adds the gradients of the current step's rows once more, without TERM."""
+    step: int = 0
+    rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    """Which training rows the current step takes."""
+
+
+@dataclass
+class Pass:
+    """One forward pass of a batch, as LOSSES and TERM see it."""
+
+    batch: Batch
+    tokens: Tensor  # (B, T, dim), after TOKENS
+    mask: Tensor | None  # (B, T)
+    logits: Tensor  # (B, width)
+    losses: Tensor  # (B,), after LOSSES
+    forward: Callable[[Tensor, Tensor | None], Tensor]
+    """Tokens and mask -> logits, once more."""
+
+
+class Switch:
+    """Base of all switches.
+
+    Args:
+        settings: `defaults` of the switch, overridden; a wrong name or a value of another type raises ConfigError.
+    """
+
+    name: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]] = {}
+    excludes: ClassVar[tuple[str, ...]] = ()
+    """Switches that cannot be on beside this one."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = checked_settings(f"switch {self.name!r}", self.defaults, settings)
+        self.calls = 0
+        """How often the switch changed something; kept over an interruption."""
+
+    def begin(self, run: Run) -> None:
+        """Before the first step, and again when a run is taken up."""
+
+    def tokens(self, run: Run, tokens: Tensor, batch: Batch) -> Tensor:
+        """Change the input tokens (B, T, dim) of a batch."""
+        return tokens
+
+    def losses(self, run: Run, seen: Pass) -> Tensor:
+        """Change the rows' losses (B,)."""
+        return seen.losses
+
+    def term(self, run: Run, seen: Pass) -> Tensor | None:
+        """A scalar that is added to the mean loss."""
+        return None
+
+    def gradient(self, run: Run) -> None:
+        """Change the gradients before the step."""
+
+    def stepped(self, run: Run) -> None:
+        """After a step."""
+
+    def epoch(self, run: Run) -> AbstractContextManager[None]:
+        """Within the context the weights are those to validate and, if they are the best, to keep."""
+        return nullcontext()
+
+    def end(self, run: Run) -> None:
+        """After the last step: leave the model as it was found but for its weights."""
+
+    def acted(self) -> str:
+        """What it did, in words; empty if nothing."""
+        return f"{self.calls:,} times" if self.calls else ""
+
+    def memory(self) -> dict[str, Tensor]:
+        """What must outlive an interruption, beside `calls`; tensors that are never written in place."""
+        return {}
+
+    def load_memory(self, memory: Mapping[str, Tensor]) -> None:
+        """Take back what `memory` gave."""
+
+
+def switched_on(given: Mapping[str, Mapping[str, Any]]) -> list[Switch]:
+    """The switches of a configuration; ConfigError for unknown names and settings, and for two that exclude others."""
+    made = [SWITCHES[name](**settings) for name, settings in given.items()]
+    for switch in made:
+        for other in made:
+            if other.name in switch.excludes:
+                raise ConfigError(
+                    f"The switches {switch.name!r} and {other.name!r} exclude each other: both change the same thing. "
+                    "Turn one of them off."
+                )
+    return made

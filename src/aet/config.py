@@ -52,6 +52,7 @@ class TrainConfig(Section):
     batch_size: PositiveInt = 64
     lr: PositiveFloat = 1e-3
     weight_decay: float = Field(0.05, ge=0)
+    schedule: str = Field("cosine", description="Course of the learning rate after the warm-up.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
     clip: PositiveFloat = Field(1.0, description="Largest norm of the gradient.")
     patience: PositiveInt = Field(20, description="Epochs without a better validation loss before stopping.")
@@ -99,7 +100,8 @@ class Config(Section):
 def checked_settings(what: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """`defaults` with `given` on top; raises ConfigError for an unknown name or a value of another sort.
 
-    Whole numbers are 1 or more, other numbers finite and 0 or more; True or False, and texts, are of their own kind.
+    Whole numbers are 1 or more, other numbers finite and 0 or more; True or False, and texts, are of their own kind;
+    a mapping gives each of its names a number of 0 or more.
 
     >>> checked_settings("switch 'ema'", {"decay": 0.99}, {"decay": 0.9})
     {'decay': 0.9}
@@ -115,6 +117,8 @@ def checked_settings(what: str, defaults: Mapping[str, Any], given: Mapping[str,
             fits, expected = isinstance(value, bool), "true or false"
         elif isinstance(default, str):
             fits, expected = isinstance(value, str), "a text"
+        elif isinstance(default, Mapping):
+            fits, expected = are_named_numbers(value), "a mapping of names to finite numbers of at least 0"
         else:
             count = isinstance(default, int)
             expected = "a whole number of at least 1" if count else "a finite number of at least 0"
@@ -123,6 +127,17 @@ def checked_settings(what: str, defaults: Mapping[str, Any], given: Mapping[str,
         if not fits:
             raise ConfigError(f"The setting {name} of the {what} is {expected}; got {value!r}.")
     return {**defaults, **given}
+
+
+def are_named_numbers(value: Any) -> bool:
+    """Whether `value` maps names to finite numbers of at least 0."""
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str)
+        and isinstance(number, int | float)
+        and not isinstance(number, bool)
+        and 0 <= number < float("inf")
+        for name, number in value.items()
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

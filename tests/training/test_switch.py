@@ -1,5 +1,7 @@
 """What every switch promises, whatever it does; a new one is tested the day it is added."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -12,6 +14,8 @@ from .test_loop import Interrupt, after, bits, figures, prepared, same
 
 NEEDED: dict[str, dict] = {}
 """Settings without which a switch has nothing to do here."""
+NEEDED["focus_target"] = {"importances": {"number": 2, "text": 1}}
+NEEDED["density_ratio"] = {"file": str(Path(__file__).parent / "switches" / "target.csv")}
 
 
 def run(name, **changes):
@@ -99,7 +103,7 @@ def test_a_switch_that_does_nothing_is_an_error(monkeypatch):
 
 def test_unknown_switches():
     with pytest.raises(ConfigError, match="Did you mean 'sam'"):
-        switched_on({"sma": {}})
+        switched_on({"samm": {}})
 
 
 def test_switches_that_exclude_each_other(monkeypatch):

@@ -22,7 +22,7 @@ from aet.model import Model
 from aet.training import checkpoint
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
 from aet.training.drift import drifted, worlds
-from aet.training.schedule import warmup_cosine
+from aet.training.schedule import SCHEDULES
 from aet.training.switch import Pass, Run, Switch, switched_on
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -44,7 +44,7 @@ def fit(
     and weight 0 the row left out, whatever other rows happen to share a batch with it.
     """
     settings, seed = model.config.train, model.config.seed
-    switches = switched_on(settings.switches)
+    switches, schedule = switched_on(settings.switches), SCHEDULES[settings.schedule]
     device = pick_device(settings.device)
     model.to(device)
     trunk = torch.compile(model.trunk) if settings.compile else model.trunk
@@ -70,7 +70,7 @@ def fit(
             total += loss.detach() * len(index)
         return total
 
-    run = Run(model, optimiser, train, valid, settings.epochs * steps_an_epoch, backward)
+    run = Run(model, optimiser, train, valid, settings.epochs * steps_an_epoch, backward, switches=switches)
     with own_random():
         torch.manual_seed(seed)
         for switch in switches:
@@ -86,7 +86,7 @@ def fit(
             for number, run.rows in enumerate(order.split(rows_a_step)):
                 run.step = epoch * steps_an_epoch + number
                 for group in optimiser.param_groups:
-                    group["lr"] = settings.lr * warmup_cosine(run.step, run.steps, settings.warmup)
+                    group["lr"] = settings.lr * schedule(run.step, run.steps, settings.warmup) * group.get("scale", 1.0)
                 total += backward(terms=True)
                 for switch in switches:
                     switch.gradient(run)
@@ -139,14 +139,14 @@ def batch_loss(
         logits: Tensor = run.model.output(trunk(tokens, mask))
         return logits
 
-    tokens, mask = run.model.tokens(batch)
+    tokens, run.mask = run.model.tokens(batch)
     for switch in switches:
         tokens = switch.tokens(run, tokens, batch)
-    logits = forward(tokens, mask)
-    seen = Pass(batch, tokens, mask, logits, run.model.output.losses(logits, batch.target), forward)
+    logits = forward(tokens, run.mask)
+    seen = Pass(batch, tokens, run.mask, logits, run.model.output.losses(logits, batch.target), forward)
     for switch in switches:
         seen.losses = switch.losses(run, seen)
-    loss = seen.losses.mean() if batch.weight is None else (seen.losses * batch.weight).mean()
+    loss = seen.mean(seen.losses)
     for switch in switches if terms else ():
         term = switch.term(run, seen)
         loss = loss if term is None else loss + term

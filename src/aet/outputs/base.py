@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -26,6 +26,10 @@ class Output(ElasticModule):
     kind: str
     metric: str
     """The figure people read first; higher is better."""
+    score_name: str
+    """What the mean of `scores` is; `metrics` has it under this name."""
+    probable: ClassVar[bool] = True
+    """Whether `confidence` is a probability of being right."""
     head: nn.Linear
 
     def __init__(self, targets: Sequence[str], dim: int) -> None:
@@ -78,6 +82,10 @@ class Output(ElasticModule):
     @abstractmethod
     def scores(self, logits: Tensor, target: Tensor) -> Tensor:
         """How right each row is, (B,) in 0..1: what guards compare and streams report."""
+
+    def hits(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Whether what `confidence` speaks of is right, (B,) in 0..1."""
+        return self.scores(logits, target)
 
     @abstractmethod
     def uncertainty(self, logits: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from aet.batch import Batch
 
 @METHODS.register("auto")
 class Auto(Method):
-    """`restandardise` (where an input has moments) and `feedback`, each as far as the labels speak for it.
+    """`restandardise` (for models that read numbers) and `feedback`, each as far as the labels speak for it.
 
     Settings: `half_life` of a label's say, in labels; `patience`: labels before trained states are compared.
     """
@@ -39,8 +39,8 @@ class Auto(Method):
 
     def reset(self) -> None:
         """Back to the source."""
-        moments = any(part.dial_shapes() for _, part in self.model.parts())
-        self.bases: list[Method] = [Source(self.model), *([Restandardise(self.model)] if moments else [])]
+        numbers = any(spec.kind == "number" for spec in self.model.schema.inputs)
+        self.bases: list[Method] = [Source(self.model), *([Restandardise(self.model)] if numbers else [])]
         self.trained = [Feedback(self.model) for _ in self.bases]
         self.losses, self.excess = torch.zeros(2, len(self.bases), dtype=torch.float64)
         self.labels = 0

@@ -150,6 +150,7 @@ def scores_record(scores: Scores) -> dict[str, Any]:
             "methods": {name: means[name] for name in others},
             "harm": harm(scores.of("source"), scores.of("served")),
             "oracle": None,
+            "unknown": scores.unknown,
         },
         "reliability": reliability(scores),
     }

@@ -12,8 +12,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aet.errors import FeedbackError
-
 if TYPE_CHECKING:
     from aet.adaptation.base import Method
     from aet.model import Model
@@ -72,13 +70,9 @@ class Scores:
         if not set(columns) <= set(frame.columns):
             return torch.empty(0), none, none
         given = frame[columns].notna().all(axis=1).to_numpy()
-        known, pieces = given.copy(), []
-        for position in np.flatnonzero(given):
-            try:
-                pieces.append(self.model.output.encode(frame.iloc[[int(position)]]))
-            except FeedbackError:
-                known[position] = False
-        return (torch.cat(pieces) if pieces else torch.empty(0)), known, given & ~known
+        known = given.copy()
+        target, known[given] = self.model.output.encode_known(frame[given])
+        return target, known, given & ~known
 
     def note(
         self, checked: Checked, source: Tensor, proposal: Tensor, serving: bool, beside: dict[str, Method]

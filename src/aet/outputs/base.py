@@ -7,11 +7,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from aet.attention.state import ElasticModule
+from aet.errors import FeedbackError
 from aet.registry import Registry
 
 OUTPUTS: Registry[type[Output]] = Registry("output kind")
@@ -59,6 +62,19 @@ class Output(ElasticModule):
     @abstractmethod
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Targets as a tensor; raises FeedbackError for an answer the model cannot give."""
+
+    def encode_known(self, frame: pd.DataFrame) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+        """Targets of the rows whose answer the model can give, and which of all rows (N,) those are."""
+        try:
+            return self.encode(frame), np.ones(len(frame), dtype=bool)
+        except FeedbackError:
+            known, pieces = np.ones(len(frame), dtype=bool), []
+        for position in range(len(frame)):
+            try:
+                pieces.append(self.encode(frame.iloc[[position]]))
+            except FeedbackError:
+                known[position] = False
+        return (torch.cat(pieces) if pieces else torch.empty(0)), known
 
     def forward(self, summary: Tensor) -> Tensor:
         """Summary (B, dim) -> logits (B, width)."""

@@ -154,6 +154,8 @@ def trunk_training() -> tuple[Callable[[], object], Callable[[], object]]:
         TRUNK["dim"], TRUNK["heads"], 2 * TRUNK["dim"], 0.1, "gelu", batch_first=True, norm_first=True
     )
     encoder = nn.TransformerEncoder(layer, TRUNK["depth"], nn.LayerNorm(TRUNK["dim"]), enable_nested_tensor=False)
+    for peer in encoder.layers:
+        peer.self_attn.dropout = 0.0  # ours drops no attention weights either
     encoder.train()
 
     def step(module: nn.Module, summary: Callable[[], Tensor]) -> object:

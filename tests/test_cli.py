@@ -72,6 +72,18 @@ def test_train_for_people(folder, tmp_path):
     assert "128 rows to train on, 32 held out" in done.stderr
 
 
+def test_train_says_that_it_replaces_a_finished_run(folder, tmp_path):
+    command = ("train", folder / "rows.csv", "--target", "colour", "--out", tmp_path / "run", *SMALL)
+    assert "finished run" not in call(*command).stderr
+    again = call(*command)
+    assert f"{tmp_path / 'run'} holds a finished run: this one replaces it.\n" in again.stderr
+    assert call("report", tmp_path / "run").exit_code == 0
+    call("stream", tmp_path / "run", folder / "day1.csv", "--save", tmp_path / "run" / "stream")
+    again = call(*command)
+    assert "What was made from that stays and is not of the new one: report.html, stream.html, stream." in again.stderr
+    assert (tmp_path / "run" / "stream" / "record.json").is_file()
+
+
 def test_train_options_reach_the_run(tmp_path):
     frame = rows(60, 4).assign(name=range(60), heavy=1.5, day=range(60), spare=0.0)
     frame.to_csv(tmp_path / "rows.csv", index=False)
@@ -195,6 +207,26 @@ def test_stream_table_and_report(folder, tmp_path):
     assert "<html" in (tmp_path / "report.html").read_text()
 
 
+def test_the_report_of_a_stream_leaves_the_one_of_the_training(folder):
+    training = answer("report", folder / "run")["report"]
+    told = answer("stream", folder / "run", folder / "day1.csv", "--labels", 0)
+    assert told["report"] == str(folder / "run" / "stream.html")
+    assert "day1" not in (folder / "run" / "report.html").read_text()
+    assert training == str(folder / "run" / "report.html")
+
+
+def test_a_regression_is_streamed_on_one_scale(tmp_path):
+    rows(120, 14).assign(price=lambda f: f.a - f.b).drop(columns="colour").to_csv(tmp_path / "rows.csv", index=False)
+    trained = answer("train", tmp_path / "rows.csv", "--target", "price", "--out", tmp_path / "run", *SMALL)
+    told = answer("stream", tmp_path / "run", tmp_path / "rows.csv", "--labels", 0)
+    assert (trained["metric"], told["metric"]) == ("r2", "closeness")
+    evaluated = answer("evaluate", tmp_path / "run", tmp_path / "rows.csv")
+    assert told["summary"]["source"] == pytest.approx(evaluated["closeness"], abs=1e-6)
+    done = call("stream", tmp_path / "run", tmp_path / "rows.csv", "--labels", 0)
+    assert "closeness in % (100 where right" in done.stdout
+    assert "in its worst 120 rows" in done.stdout
+
+
 def test_stream_answers_one_object_and_saves(folder, tmp_path):
     told = answer(
         *("stream", folder / "run", folder / "day1.csv", folder / "plain.csv", folder / "day2.csv"),
@@ -217,6 +249,12 @@ def test_stream_answers_one_object_and_saves(folder, tmp_path):
     page = (tmp_path / "kept" / "report.html").read_text()
     assert again["report"] == str(tmp_path / "kept" / "report.html")
     assert page == (tmp_path / "report.html").read_text()
+    stream.save(tmp_path / "other")
+    (tmp_path / "other" / "record.json").write_text((tmp_path / "kept" / "record.json").read_text())
+    stream.predict(folder / "plain.csv")
+    stream.save(tmp_path / "other")
+    answer("report", folder / "run", "--stream", tmp_path / "other")
+    assert "460" in (tmp_path / "other" / "report.html").read_text(), "the record of before it went on is gone"
     (tmp_path / "kept" / "record.json").unlink()
     answer("report", folder / "run", "--stream", tmp_path / "kept", "--out", tmp_path / "state.html")
     assert "guard always" in (tmp_path / "state.html").read_text()
@@ -229,6 +267,8 @@ def test_stream_counts_rows_of_an_unknown_class(folder, tmp_path):
     told = answer("stream", folder / "run", tmp_path / "rows.csv", "--report", tmp_path / "report.html")
     assert told["stream"]["rows"] == 100
     assert told["stream"]["labels"] <= 16
+    done = call("stream", folder / "run", tmp_path / "rows.csv", "--report", tmp_path / "report.html")
+    assert "10 rows have true answers that the model does not know and count as wrong." in done.stdout
 
 
 def test_streams_of_one_seed_are_the_same(folder, tmp_path):

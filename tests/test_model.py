@@ -10,7 +10,7 @@ import torch
 import aet
 from aet.attention.state import ElasticState, applied, merge
 from aet.config import Config
-from aet.errors import ConfigError, DataError, FeedbackError, SchemaError
+from aet.errors import ConfigError, DataError, SchemaError
 from aet.model import Model
 from aet.schema import infer
 
@@ -170,9 +170,13 @@ def test_figures_leave_out_and_count_what_cannot_be_used(plain):
     assert metrics["accuracy"] == pytest.approx(right.mean())
 
 
-def test_a_class_the_model_does_not_know_is_named(plain):
-    with pytest.raises(FeedbackError, match="'neither' is no class of the target 'y'"):
-        plain.evaluate(signs(5).assign(y=["plus", "minus", "neither", "plus", "minus"]))
+def test_figures_count_classes_the_model_does_not_know(plain):
+    frame = signs(40)
+    expected = plain.evaluate(frame.drop(index=[3, 7]))
+    found = plain.evaluate(frame.assign(y=frame["y"].where(~frame.index.isin([3, 7]), "neither")))
+    assert found == {**expected, "unknown": 2.0}
+    with pytest.raises(DataError, match="No row of 40 has an answer that this model can give"):
+        plain.evaluate(frame.assign(y="neither"))
 
 
 def test_zero_state_is_the_source_and_merged_is_applied(everything):

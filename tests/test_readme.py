@@ -45,4 +45,4 @@ def test_commands(files):
         words = command.split()[1:] + (["--set", "train.epochs=3"] if " train " in command else [])
         done = subprocess.run([sys.executable, "-m", "aet", *words], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-    assert (files / "runs/machine/report.html").is_file()
+    assert (files / "runs/machine/stream.html").is_file()

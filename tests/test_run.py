@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 import aet
 from aet.errors import DataError, RunError
-from aet.run import FORMAT, own_sum, read_jsonl, sha256
+from aet.run import FORMAT, own_sum, sha256
 
 from .made import mixed, quick, shapes, signs
 
@@ -211,13 +211,6 @@ def test_foreign_tensors_beside_the_own_are_noticed(run):
     rewrite(run)
     with pytest.raises(RunError, match="belongs to another run"):
         aet.load(run)
-
-
-def test_an_unfinished_last_line_is_dropped(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    assert read_jsonl(path) == []
-    path.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
-    assert read_jsonl(path) == [{"epoch": 1}, {"epoch": 2}]
 
 
 def test_no_pickle_is_read_anywhere():

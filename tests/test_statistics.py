@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from aet.errors import RunError
 from aet.schema import InputSpec, Schema
-from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
+from aet.statistics import NAMED, OTHER, Moments, SourceStatistics, describe_columns, label_shares
 
 
 def made():
@@ -88,12 +88,23 @@ def test_columns_of_every_kind_are_described(tmp_path):
     assert found["n"]["missing"] == 0.25
     assert len(found["n"]["grid"]) == 21
     assert found["c"]["shares"] == {"x": pytest.approx(2 / 3), "y": pytest.approx(1 / 3)}
-    assert found["t"]["quantiles"][2] == 4.0
+    assert found["t"]["quantiles"][2] == 5.0, "a missing text has no length"
+    assert found["t"]["missing"] == 0.25
     assert found["i"]["quantiles"][2] == pytest.approx(0.3)
     assert found["e"] == {"input": "e", "kind": "number", "missing": 1.0, "quantiles": [], "grid": []}
     empty = describe_columns(frame.iloc[:0], schema)
     assert empty["n"]["grid"] == []
     assert empty["c"]["shares"] == {}
+
+
+def test_the_commonest_categories_keep_their_names_and_the_others_count_together():
+    names = [f"k{i:03d}" for i in range(200)]
+    frame = pd.DataFrame({"c": [*names, *names[:NAMED], *names[:NAMED]]})
+    schema = Schema((InputSpec("c", "category", ("c",)),), ("y",), "label")
+    shares = describe_columns(frame, schema)["c"]["shares"]
+    assert set(shares) == {*names[:NAMED], OTHER}
+    assert shares[OTHER] == pytest.approx(150 / 300)
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_label_shares_by_hand():

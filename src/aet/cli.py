@@ -51,13 +51,13 @@ def train(
 ) -> None:
     """Train a model on a table. The same command takes an interrupted run up again."""
     from aet.commands import options, show
+    from aet.commands.folder import announce
 
     with session(as_json) as here:
         settings = options.settings(config, set or [])
         folder = out or options.default_out(target, settings)
         here.going_on = f"The same command goes on from the last checkpoint in {folder}."
-        if (folder / "checkpoint.safetensors").is_file():
-            here.tell(f"{folder} holds an unfinished run: it goes on where data and settings are the same.")
+        announce(here, folder)
         import aet
 
         model = aet.train(
@@ -138,7 +138,7 @@ def stream(
     compare_methods: Annotated[str, typer.Option(help="Methods run beside: restandardise,align,tent,prior.")] = "",
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the stream's state and record.")] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Report to write.", show_default="RUN/report.html")
+        Path | None, typer.Option(metavar="FILE", help="Report to write.", show_default="RUN/stream.html")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draws of rows to label.")] = 0,
     as_json: Json = False,
@@ -166,7 +166,7 @@ def stream(
             seed=seed,
             bar=row_bar if here.progress else None,
         )
-        path = replayed.keep(result, report or run / "report.html", save)
+        path = replayed.keep(result, report or run / "stream.html", save)
         here.give({"run": run, **show.streamed(result, path, save)})
         here.show(show.stream_table(result.record), show.verdict(result), f"Report: {path}")
 
@@ -196,13 +196,18 @@ def demo(
 ) -> None:
     """Train on real data, then serve data that drifts away: handwriting and a wearing camera, or ageing gas sensors."""
     from aet.commands import replayed, show
+    from aet.commands.folder import announce
 
     with session(as_json) as here:
         folder = out or Path("runs") / f"demo-{name}"
         here.going_on = f"The same command goes on from the last checkpoint in {folder}."
-        from aet.demo import play
+        announce(here, folder, renewed=("report.html", "stream"))
+        from aet.demo import DEMOS, learn, serve
 
-        model, result = play(name, folder, seed, here.progress)
+        demo = DEMOS[name](seed)
+        model = learn(demo, folder, seed, here.progress)
+        here.going_on = f"The model is trained and lies in {folder}; the same command trains and serves from the start."
+        result = serve(demo, model, seed, here.progress)
         path = replayed.keep(result, folder / "report.html", folder / "stream")
         here.give({"train": show.trained(model, folder), **show.streamed(result, path, folder / "stream")})
         here.show(show.stream_table(result.record), show.verdict(result), f"Report: {path}")

@@ -189,12 +189,21 @@ class Model(nn.Module):
         return ids
 
     def evaluate(self, source: Any) -> dict[str, float]:
-        """Metrics on rows with true answers; rows without, or that cannot be used, are counted and left out."""
+        """Metrics on rows with true answers.
+
+        Rows without one, or that cannot be used, are counted as `left_out`; those of a class that the model does not
+        know as `unknown`. Raises DataError if no row is left.
+        """
         checked = self.check(read_table(source, header=self.config.data.get("header", "infer")), need_target=True)
-        batch = self.encode(checked.frame, target=True)
-        assert batch.target is not None
-        metrics = self.output.metrics(self.logits(batch), batch.target)
-        return {**metrics, "rows": float(len(batch)), "left_out": float(len(checked.problems))}
+        target, known = self.output.encode_known(checked.frame)
+        if not known.any():
+            raise DataError(
+                f"No row of {len(known)} has an answer that this model can give. Is {', '.join(self.schema.targets)!r} "
+                "what it was trained on?"
+            )
+        metrics = self.output.metrics(self.logits(self.encode(checked.frame[known])), target)
+        counts = {"rows": known.sum(), "left_out": len(checked.problems), "unknown": (~known).sum()}
+        return {**metrics, **{name: float(count) for name, count in counts.items()}}
 
     def stream(self, **settings: Any) -> Stream:
         """A deployed flow of rows with its own elastic state; arguments as in `aet.adaptation.stream.Stream`."""

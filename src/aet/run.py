@@ -137,16 +137,3 @@ def read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(sums, dict) or sums.get(path.name) != own_sum(described):
         raise RunError(f"{path} was changed or damaged after it was written: its sum does not fit. {MEND}")
     return dict(described)
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Records of a JSONL file; an unfinished last line, as an interruption leaves it, is dropped."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from aet.errors import RunError
 from aet.schema import Schema
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+NAMED, OTHER = 50, "other values"
+"""Categories of a column that are kept by name, the commonest, and the name of all others together."""
 
 
 @dataclass
@@ -91,30 +94,69 @@ def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str,
     >>> describe_columns(frame, infer(frame, "y"))["x"]["quantiles"][2]
     1.0
     """
+    return describe_measured(measured(frame, schema), schema)
+
+
+def describe_measured(
+    frame: pd.DataFrame, schema: Schema, source: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """`describe_columns` of what `measured` gave; with `source`, its own result there, categories are the source's."""
     kinds = {column: (spec.name, spec.kind) for spec in schema.inputs for column in spec.columns}
+    known = source or {}
     return {
-        column: {"input": name, "kind": kind, **describe(frame[column], kind)} for column, (name, kind) in kinds.items()
+        column: {"input": name, "kind": kind, **describe(frame[column], kind, known.get(column, {}).get("shares"))}
+        for column, (name, kind) in kinds.items()
     }
 
 
-def describe(cells: pd.Series, kind: str) -> dict[str, Any]:
-    """Summary of one column."""
-    missing = float(cells.isna().mean()) if len(cells) else 0.0
-    if kind == "category":
-        shares = cells.dropna().astype(str).value_counts(normalize=True)
-        return {"missing": missing, "shares": {str(k): float(v) for k, v in shares.iloc[:50].items()}}
-    return {"missing": missing, **quantiles(measure(cells, kind))}
+def measured(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """What is compared of each input cell, a few bytes: categories as text, else a number; missing cells stay so."""
+    kinds = {column: spec.kind for spec in schema.inputs for column in spec.columns}
+    return pd.DataFrame({column: measure(frame[column], kind) for column, kind in kinds.items()}, frame.index)
 
 
-def measure(cells: pd.Series, kind: str) -> np.ndarray:
-    """A number a row: the value, the length of a text, the mean brightness of an image."""
+def measure(cells: pd.Series, kind: str) -> pd.Series:
+    """A number as it is, a category as text, the length of a text, the mean brightness of an image."""
     if kind == "number":
-        return cells.to_numpy(np.float64)
-    if kind == "text":
-        return cells.fillna("").astype(str).str.len().to_numpy(np.float64)
+        return cells.astype(np.float64)
+    if kind == "category":
+        return cells.astype(object).map(str, na_action="ignore")
+    number = length if kind == "text" else brightness
+    return cells.astype(object).map(number, na_action="ignore").astype(np.float64)
+
+
+def length(cell: Any) -> int:
+    """Characters of a text."""
+    return len(str(cell))
+
+
+def brightness(cell: Any) -> float:
+    """Mean over the pixels of an image, 0 to 1."""
     from aet.inputs.image import read_image
 
-    return np.array([float(read_image(cell).mean()) for cell in cells])
+    return float(read_image(cell).mean())
+
+
+def describe(cells: pd.Series, kind: str, known: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Summary of one measured column; `known` are the shares of the source, where there is one."""
+    missing = float(cells.isna().mean()) if len(cells) else 0.0
+    if kind != "category":
+        return {"missing": missing, **quantiles(cells.to_numpy(np.float64))}
+    shares = {str(value): float(share) for value, share in cells.value_counts(normalize=True).items()}
+    # New values keep their names where the source has named all of its own.
+    named = list(shares)[:NAMED] if known is None else known if OTHER in known else shares
+    return {"missing": missing, "shares": pooled(shares, named)}
+
+
+def pooled(shares: Mapping[str, float], named: Iterable[str]) -> dict[str, float]:
+    """Shares of the values `named`; of all others together, under OTHER.
+
+    >>> pooled({"a": 0.5, "b": 0.25, "c": 0.25}, ["a", "z"])
+    {'a': 0.5, 'other values': 0.5}
+    """
+    kept = {name: shares[name] for name in named if name in shares and name != OTHER}
+    rest = sum(share for name, share in shares.items() if name not in kept)
+    return {**kept, OTHER: rest} if rest else kept
 
 
 def quantiles(values: np.ndarray) -> dict[str, Any]:

@@ -61,11 +61,11 @@ class TestFeedback:
         stream.feedback(np.array(ids[4:]), pd.Series([truth[i] for i in ids[4:]], index=ids[4:]))
         stream.feedback(ids[:4][::-1], [truth[i] for i in ids[:4][::-1]])
         assert stream.labels == stream.guard.labels == 8
-        assert stream.method.trained.labelled.target.tolist() == [
+        assert stream.method.trained[0].labelled.target.tolist() == [
             model.output.classes.index(truth[i]) for i in [*ids[4:], *ids[:4][::-1]]
         ]
         rows = model.encode(inputs(three(96, 3, shift=1.5, gain=0.4))).values["number0"]
-        assert torch.equal(stream.method.trained.labelled.values["number0"][0], rows[ids[4]])
+        assert torch.equal(stream.method.trained[0].labelled.values["number0"][0], rows[ids[4]])
 
     def test_labels_help(self, model):
         stream, truth = served(model, guard="always")
@@ -85,7 +85,7 @@ class TestFeedback:
         assert stream.labels == 12
         assert stream.guard.labels == counted
         assert stream.state.size() > 0
-        assert len(stream.method.trained.labelled) == 12
+        assert len(stream.method.trained[0].labelled) == 12
 
     def test_asked_and_other_labels_together(self, model, monkeypatch):
         stream, truth = served(model)
@@ -163,7 +163,7 @@ class TestFeedback:
         stream = model.stream()
         stream.predict(inputs(frame))
         stream.feedback(np.arange(3), ["1", 2.0, np.int64(3)])
-        assert stream.method.trained.labelled.target.tolist() == [0, 1, 2]
+        assert stream.method.trained[0].labelled.target.tolist() == [0, 1, 2]
 
     def test_several_targets(self):
         frame = three(160)
@@ -172,7 +172,7 @@ class TestFeedback:
         stream = model.stream()
         stream.predict(frame.drop(columns=["one", "two"]))
         stream.feedback([0, 1, 2], [[0, 1], {"two": 0, "one": 1}, np.array([1, 1])])
-        assert stream.method.trained.labelled.target.tolist() == [[0, 1], [1, 0], [1, 1]]
+        assert stream.method.trained[0].labelled.target.tolist() == [[0, 1], [1, 0], [1, 1]]
         before = everything(stream)
         for label in ([1], [0, 1, 1], 1, {"one": 1}, "01", [0, 2], None):
             with pytest.raises(FeedbackError):
@@ -257,6 +257,11 @@ class TestUndo:
         for one in (stream, twin):
             one.feedback(range(20, 30), truth[20:30])
         assert stream.state.equal(twin.state)
+        evidence = stream.guard.to_dict()
+        for one in (stream, twin):
+            one.feedback(range(10, 20), truth[10:20])
+        assert stream.state.equal(twin.state), "rows whose wrong labels were undone take the right ones"
+        assert stream.guard.to_dict() == evidence
         with pytest.raises(FeedbackError, match="already"):
             stream.feedback([15], ["p"])
 
@@ -290,12 +295,12 @@ class TestUndo:
         assert everything(stream) == before
 
     def test_reset_and_back(self, model):
-        stream, truth = served(model, guard="always")
+        stream, truth = served(model, adapt="feedback", guard="always")
         stream.feedback(range(10), truth[:10])
         state, answers = stream.state.copy(), stream.predict(inputs(three(9)))
         stream.reset()
         assert stream.state.equal(ElasticState.zeros(model))
-        assert stream.method.trained.labelled is None
+        assert stream.method.labelled is None
         stream.undo()
         assert stream.state.equal(state)
         assert stream.predict(inputs(three(9)))["confidence"].tolist() == pytest.approx(answers["confidence"].tolist())

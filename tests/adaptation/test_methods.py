@@ -13,6 +13,7 @@ from aet.adaptation.base import RADIUS, is_norm
 from aet.adaptation.prior import label_mix
 from aet.adaptation.tent import entropy
 from aet.attention.state import ElasticState, applied
+from aet.batch import Batch
 from aet.errors import ConfigError
 from tests.adaptation.models import batch_of, three
 
@@ -74,7 +75,7 @@ class TestRestandardise:
         with pytest.raises(ConfigError, match="neither"):
             Restandardise(texts)
         auto = Auto(texts)
-        assert isinstance(auto.free, Source)
+        assert [type(base) for base in auto.bases] == [Source]
         batch = texts.encode(frame, target=True)
         auto(batch)
         assert auto.state.size() == 0
@@ -221,7 +222,7 @@ class TestFeedback:
     def test_fits_eight_rows(self, model):
         rows = batch_of(model, 8)
         rows.target[:] = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])  # whatever they were
-        method = Feedback(model, steps=150, steps_a_label=150)
+        method = Feedback(model, lr=0.05, steps=150, steps_a_label=150)
         method.label(rows)
         assert accuracy(model, method.state, rows) == 1.0
 
@@ -306,26 +307,70 @@ class TestAuto:
         batch = batch_of(model, 64)
         assert torch.equal(auto(batch), alone(batch))
         assert auto.state.equal(alone.state)
+        assert auto.follows == "the inputs' moments"
 
-    def test_then_is_feedback_from_the_source(self, model):
-        auto, alone, rows = Auto(model), Feedback(model), batch_of(model, 8, 2)
-        auto(batch_of(model, 64))
+    def test_labels_train_from_the_source_where_it_is_the_better_base(self, model):
+        auto, alone, rows = Auto(model), Feedback(model), batch_of(model, 40, 2)
+        auto(model.encode(three(64, 1, shift=0.5).assign(a=9.0)))  # moments of rows that the labels know nothing of
         auto.label(rows)
         alone.label(rows)
+        assert auto.losses[0] < auto.losses[1]
+        assert auto.follows == "the source, and what labels taught on top"
         assert auto.state.equal(alone.state)
-        assert auto.passes == alone.passes
         auto(batch_of(model, 64, 3))
         assert auto.state.equal(alone.state), "rows without labels move it no more"
 
-    def test_memory_before_labels_gives_the_free_state_back(self, model):
+    def test_labels_train_on_the_moments_where_they_are_the_better_base(self, model):
+        worn = {"shift": 1.5, "gain": 0.4}
         auto = Auto(model)
+        auto(model.encode(three(256, 1, **worn)))
+        auto.label(model.encode(three(40, 2, **worn), target=True))
+        assert auto.losses[1] < auto.losses[0]
+        assert auto.follows == "the inputs' moments, and what labels taught on top"
+        test = model.encode(three(400, 3, **worn), target=True)
+        assert accuracy(model, auto.state, test) > accuracy(model, None, test) + 0.05
+        auto.propose(model.encode(three(256, 4, shift=-1.0)))
+        taught = {n: auto.state[n] - t for n, t in auto.bases[1].state.items() if not n.startswith("inputs.")}
+        assert any(t.abs().max() > 0 for t in taught.values()), "what labels taught stays on the new moments"
+
+    def test_the_comparison_by_hand(self, model):
+        auto, blocks = Auto(model, half_life=8, patience=4), [batch_of(model, n, n) for n in (4, 6, 3)]
         auto(batch_of(model, 64))
-        state, memory = auto.state, auto.memory()
-        auto.label(batch_of(model, 8))
-        for again in (auto, Auto(model)):
-            again.state = state
-            again.load_memory(memory)
-            assert again.propose(batch_of(model, 1)[torch.arange(0)]).equal(state)
-            twin = Auto(model)
-            twin(batch_of(model, 64))
-            assert torch.equal(again(batch_of(model, 20, 7)), twin(batch_of(model, 20, 7)))
+        losses, excess = torch.zeros(2, 2, dtype=torch.float64)
+        for number, rows in enumerate(blocks):
+            found = []
+            for method in (*auto.bases, *auto.trained):
+                with applied(method.state), torch.no_grad():
+                    found.append(-model(rows).log_softmax(-1)[torch.arange(len(rows)), rows.target].sum().double())
+            kept = 2 ** (-len(rows) / 8)
+            losses = kept * losses + torch.stack(found[:2])
+            excess = kept * excess + (torch.stack(found[2:]) - torch.stack(found[:2])) * (number > 0)
+            auto.label(rows)
+        assert torch.allclose(auto.losses, losses, rtol=1e-5)
+        assert torch.allclose(auto.excess, excess, rtol=1e-5, atol=1e-5)
+
+    def test_what_labels_taught_steps_aside_where_it_harms(self, model):
+        auto, rows = Auto(model), batch_of(model, 16, 2)
+        wrong = Batch(values=rows.values, target=(rows.target + 1) % 3)
+        auto.label(wrong)
+        assert accuracy(model, auto.state, batch_of(model, 200, 5)) < accuracy(model, None, batch_of(model, 200, 5))
+        auto.label(batch_of(model, 8, 3))
+        assert auto.state.size() == 0
+        assert auto.follows == "the source"
+
+    def test_memory_gives_everything_back(self, model):
+        auto, again, rows = Auto(model), Auto(model), batch_of(model, 40, 2)
+        auto(batch_of(model, 64))
+        before = auto.memory()
+        auto.label(rows[torch.arange(30)])
+        again.load_memory(auto.memory())
+        assert again.state.equal(auto.state)
+        for one in (auto, again):
+            one(batch_of(model, 20, 7))
+            one.label(rows[torch.arange(30, 40)])
+        assert again.state.equal(auto.state)
+        assert torch.equal(again.losses, auto.losses)
+        again.load_memory(before)
+        twin = Auto(model)
+        twin(batch_of(model, 64))
+        assert torch.equal(again(batch_of(model, 20, 7)), twin(batch_of(model, 20, 7)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pandas as pd
@@ -147,6 +148,7 @@ def test_a_damaged_folder(model, tmp_path, name, damage):
     ("key", "value"),
     [
         ("format", 99),
+        ("model", "another"),
         ("format", None),
         ("format", "new"),
         ("adapt", "nothing"),
@@ -190,3 +192,34 @@ def test_the_stream_of_another_model(model, images, tmp_path):
     stream, *_ = used(model)
     with pytest.raises(RunError, match="another model"):
         Stream.load(images, stream.save(tmp_path))
+
+
+def test_a_model_of_the_same_shapes_is_another(model, tmp_path):
+    folder = used(model)[0].save(tmp_path)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.output.head.bias[0] += 1e-3
+    with pytest.raises(RunError, match=r"stream\.json is of a stream of another model: the weights"):
+        Stream.load(other, folder)
+    assert Stream.load(copy.deepcopy(model), folder).labels == 5
+
+
+def test_the_state_of_another_model_beside_the_own_description(model, images, tmp_path):
+    folder = used(model)[0].save(tmp_path)
+    images.stream().state.save(folder / "state.safetensors")
+    with pytest.raises(RunError, match=r"state\.safetensors is the state of another model"):
+        Stream.load(model, folder)
+
+
+def test_a_record_of_an_earlier_save_goes(model, tmp_path):
+    stream, *_ = used(model)
+    (stream.save(tmp_path) / "record.json").write_text("{}", encoding="utf-8")
+    stream.save(tmp_path)
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_rows_set_aside_come_back(model, tmp_path):
+    stream = model.stream()
+    stream.predict(inputs(three(4)).astype(object).replace({"a": {0: "x"}}).assign(b="broken"))
+    assert len(stream.trace.aside) == 4
+    assert list(Stream.load(model, stream.save(tmp_path)).trace.aside) == list(stream.trace.aside)

@@ -123,7 +123,7 @@ class TestAnswers:
         assert len(stream.predict(inputs(three(5)))) == 5
 
     def test_a_state_that_stays_gives_the_same_answers_when_it_is_folded_in(self, model):
-        stream, truth = served(model, guard="always")
+        stream, truth = served(model, adapt="feedback", guard="always")
         stream.feedback(range(16), truth[:16])
         frame = inputs(three(80, 8, shift=1.5, gain=0.4))
         first, second, third = (stream.predict(frame, proba=True) for _ in range(3))

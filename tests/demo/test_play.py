@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import aet
 from aet.cli import app
-from aet.demo import DEMOS, play
+from aet.demo import DEMOS, learn, serve
 from aet.demo.base import Demo
 
 SMALL = {
@@ -34,13 +34,14 @@ def small(mnist, monkeypatch):
     return prepare(0)
 
 
-def test_play_trains_and_replays(small, tmp_path):
-    model, result = play("digits", tmp_path / "run", seed=0)
+def test_it_trains_and_replays(small, tmp_path):
+    model = learn(small, tmp_path / "run", seed=0)
+    result = serve(small, model, seed=0)
     assert model.schema.inputs[0].kind == "image"
     assert [part["rows"] for part in result.record["parts"]] == [140, 140]
     assert set(result.record["summary"]["methods"]) == {"restandardise", "align", "tent"}
     assert result.record["title"] == small.title
-    assert 0 < result.stream.labels <= 32
+    assert 0 < result.stream.labels <= 96
     assert aet.load(tmp_path / "run").report["rows"] == model.report["rows"]
 
 
@@ -52,7 +53,22 @@ def test_the_command_prints_a_table_and_the_report(small, tmp_path, monkeypatch)
     assert "Report: runs/demo-digits/report.html" in done.stdout
     page = (tmp_path / "runs/demo-digits/report.html").read_text()
     assert small.title in page
-    assert "data:image/png" in page
+    assert page.count('src="data:image/') == 24
+
+
+def test_interrupted_while_it_serves(small, tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aet.demo.base.replay", interrupted)
+    done = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 130
+    assert "checkpoint" not in done.stderr
+    assert f"The model is trained and lies in {tmp_path / 'run'}" in done.stderr
+    assert aet.load(tmp_path / "run").report["rows"] > 0
+    (tmp_path / "run" / "report.html").touch()
+    again = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "run")])
+    assert "run holds a finished run: this one replaces it.\n" in again.stderr, "the report is made anew"
 
 
 def test_the_command_answers_one_object(small, tmp_path):

@@ -144,6 +144,39 @@ def test_figures_are_in_their_ranges_even_for_extreme_logits(kind):
 
 
 @every_kind
+def test_the_mean_score_is_a_metric_under_its_name(kind):
+    part, logits, target = logits_and_target(kind)
+    expected = float(part.scores(logits, target).mean())
+    assert part.metrics(logits, target)[part.score_name] == pytest.approx(expected)
+
+
+@every_kind
+def test_hits_are_what_the_confidence_speaks_of(kind):
+    """Rows drawn as the model believes them: then confidence is how often it is right."""
+    part, logits, target = logits_and_target(kind, rows=4000, size=2.0)
+    if not part.probable:
+        pytest.skip("its confidence tells the width of an interval")
+    p = part.probabilities(logits)
+    target = torch.multinomial(p, 1).squeeze(1) if kind == "label" else torch.bernoulli(p)
+    hits, confidence = part.hits(logits, target), part.answers(logits)["confidence"].to_numpy()
+    assert hits.shape == (4000,)
+    for sure in (confidence < np.median(confidence), confidence >= np.median(confidence)):
+        assert float(hits.numpy()[sure].mean()) == pytest.approx(confidence[sure].mean(), abs=0.04)
+
+
+@every_kind
+def test_a_model_on_a_card_answers_logits_on_the_cpu(kind):
+    """`Model.logits` gives logits on the CPU wherever the weights are; a pretended card needs none."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    part = fitted(kind)["output"]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for name, buffer in list(part.named_buffers()):
+            setattr(part, name, torch.empty(buffer.shape, dtype=buffer.dtype, device="cuda"))
+        assert part.uncertainty(torch.empty(5, part.width)).device.type == "cpu"
+
+
+@every_kind
 def test_a_weight_is_the_row_given_so_many_times(kind):
     part, logits, target = logits_and_target(kind, rows=5)
     weight = torch.tensor([1.0, 2.0, 0.0, 3.0, 1.0])

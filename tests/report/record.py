@@ -51,6 +51,7 @@ def make_record(seed: int = 0) -> dict[str, Any]:
                 "low": 100 * harm - 0.9,
                 "high": 100 * harm + 0.9,
                 "worst_window": 0.4,
+                "window": 1000,
             },
             "oracle": 0.957,
             "methods": {name: average(parts, name) for name in METHODS},
@@ -69,6 +70,43 @@ def make_record(seed: int = 0) -> dict[str, Any]:
     }
 
 
+def make_full(seed: int = 0, rows: int = 100_000, kept: int = 2000) -> dict[str, Any]:
+    """A record whose logs are as full as a stream lets them grow, of many parts, columns, tokens and epochs."""
+    rng, record = np.random.default_rng(seed), make_record(seed)
+    at = np.sort(rng.integers(0, rows, kept)).tolist()
+    kinds = ("asked", "feedback", "served", "held", "undo")
+    record["stream"] |= {"rows": rows, "quarantined": 5000}
+    record["events"] = [{"row": row, "kind": kinds[i % 5], "text": "8 of the newest 2,048"} for i, row in enumerate(at)]
+    broken = "column 'temperature': expected a number, got 'broken, and at some length'"
+    record["events"] += [{"row": row, "kind": "quarantined", "text": f"row {row}, {broken}"} for row in at]
+    record["guard"] = [
+        {
+            "row": row,
+            "labels": i,
+            "wealth": float(np.exp(rng.normal())),
+            "threshold": 20.0,
+            "serving": ("source", "proposal")[i // 7 % 2],
+            "reason": "proposal held: evidence 12.3 of 20 after 1234 labels",
+        }
+        for i, row in enumerate(at)
+    ]
+    record["state"]["changes"] = [{"row": row, "norm": float(i), "reason": "8 labels"} for i, row in enumerate(at)]
+    parts, curve, history = record["parts"], record["curve"], record["model"]["history"]
+    record["parts"] = [{**parts[i % len(parts)], "name": f"day{i:03d}.csv", "rows": rows // 365} for i in range(365)]
+    record["curve"] = [{**curve[i % len(curve)], "row": (i + 1) * rows // 60} for i in range(60)]
+    record["attention"] = [{"token": f"token{i}", "before": 0.001, "after": 0.002} for i in range(512)]
+    record["drift"] = [{**record["drift"][i % 3], "column": f"column{i}"} for i in range(300)]
+    shares = {f"kind{i}": 0.1 for i in range(9)}
+    record["drift"] += [
+        {"column": f"sort{i}", "distance": 5.0, "source_shares": shares, "stream_shares": shares} for i in range(20)
+    ]
+    record["model"]["history"] = [{**history[i % len(history)], "epoch": i} for i in range(1000)]
+    record["attention_images"] = [
+        {"label": f"row -{i}", **dict.fromkeys(("image", "before", "after"), make_picture(i))} for i in range(8)
+    ]
+    return record
+
+
 def average(parts: list[dict[str, Any]], key: str) -> float:
     values = [part[key] if key in part else part["methods"][key] for part in parts]
     return float(np.average(values, weights=[part["rows"] for part in parts]))
@@ -85,6 +123,7 @@ def make_model(rng: np.random.Generator) -> dict[str, Any]:
         "state_bytes": 12_032,
         "tokens": 17,
         "metric": "accuracy",
+        "score": "accuracy",
         "valid": {"accuracy": 0.978, "log_loss": 0.081, "ece": 0.021},
         "history": [
             {

@@ -64,6 +64,21 @@ def test_thin_keeps_both_ends():
     assert (kept[0], kept[-1]) == (points[0], points[-1])
 
 
+def test_very_many_spans_are_drawn_as_stretches_without_gaps():
+    ribbon = [(float(i), i + 1.0, ("source", "proposal")[i % 3 > 0 or i > 300]) for i in range(600)]
+    drawn = charts.coarse(ribbon, 40)
+    assert len(drawn) <= 40
+    assert (drawn[0][0], drawn[-1][1]) == (0, 600)
+    assert all(a[1] == b[0] for a, b in pairwise(drawn))
+    assert drawn[-1][2] == "proposal"
+    assert charts.coarse(ribbon[:9], 40) == ribbon[:9]
+
+
+def test_marks_have_room():
+    assert len(charts.fitting(range(5000), 920)) == 920 // charts.MARK
+    assert charts.fitting([1, 2], 342) == [1, 2]
+
+
 def test_svg_escapes():
     assert tag("g", id='a"b<') == '<g id="a&quot;b&lt;"/>'
     assert label(0, 0, "<b>", said="&") == '<text x="0" y="0" class="label">&lt;b&gt;<title>&amp;</title></text>'

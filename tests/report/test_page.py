@@ -14,7 +14,7 @@ import pytest
 from aet.errors import ConfigError, DataError
 from aet.report import render, write
 from aet.report.headline import answer, sentence
-from tests.report.record import make_picture, make_record
+from tests.report.record import make_full, make_picture, make_record
 
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>\""
 VOID = {"meta", "img", "br", "link", "input"}
@@ -236,7 +236,7 @@ def test_numbers_of_numpy_and_record_from_json_give_the_same_page():
         ({"harm": {"mean": 2, "low": 1.5, "high": 2.5}}, "; serving did harm."),
         ({"harm": {"mean": 0.2, "low": -1.5, "high": 2.5}}, "; whether serving was safe is still open."),
         (
-            {"harm": {"mean": -9, "low": -10, "high": -8, "worst_window": 3.14}},
+            {"harm": {"mean": -9, "low": -10, "high": -8, "worst_window": 3.14, "window": 1000}},
             "worst 1,000 rows lost 3.1 points.",
         ),
         ({"harm": None}, "won back 20.6 of them."),
@@ -267,10 +267,60 @@ def test_headline(change, words):
 def test_headline_of_other_metrics(metric, words):
     record = make_record()
     values = {"rmse": (1.0, 1.4, 1.1), "r2": (0.9, 0.5, 0.8)}[metric]
-    record["model"].update(metric=metric, valid={metric: values[0]})
+    record["model"].update(metric=metric, score=metric, valid={metric: values[0]})
     record["summary"] = {"source": values[1], "served": values[2]}
     assert sentence(answer(record)).replace("\u00a0", " ") == words
     assert '<div class="balance">' not in render(record)
+
+
+def regression():
+    """A record as a replayed regression leaves it: R² of the training, closeness over the stream."""
+    record = make_record()
+    record["model"].update(metric="r2", score="closeness", output="number", valid={"r2": 0.91, "closeness": 0.82})
+    record["summary"].update(source=0.6, proposal=0.7, served=0.7, oracle=None)
+    del record["reliability"]
+    return record
+
+
+def test_a_regression_is_measured_on_one_scale():
+    page = render(regression())
+    said = sentence(answer(regression())).replace("\u00a0", " ")
+    assert "cost this model 22.0 points of closeness. With 112 labels, adaptation won back 10.0 of them" in said
+    stream, training = (page.split(f'<section id="{key}"')[1].split("</section>")[0] for key in ("stream", "training"))
+    assert "Closeness over the stream" in stream
+    assert "R²" not in stream
+    assert "R² in training" in training
+    assert "<dt>closeness</dt>" in page
+    assert "<dt>closeness</dt>" not in render(make_record())
+    assert 'id="confidence"' not in page
+    assert "the model reaches 0.910 R²." in render({"title": "trained", "model": regression()["model"]})
+
+
+@pytest.mark.parametrize(("window", "words"), [(1000, "Worst 1,000 rows"), (280, "Worst 280 rows"), (None, "Worst st")])
+def test_the_worst_window_is_as_long_as_it_was(window, words):
+    record = make_record()
+    record["summary"]["harm"]["window"] = window
+    assert words in render(record)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [("label", "had a class that the model does not know; each counts as a wrong answer"), ("number", "not scored")],
+)
+def test_answers_that_the_model_cannot_give_are_counted(output, words):
+    record = make_record()
+    record["model"]["output"], record["summary"]["unknown"] = output, 12
+    page = render(record)
+    assert "12\u00a0rows had a" in page
+    assert words in page
+
+
+def test_columns_say_what_was_compared():
+    record = make_record()
+    record["drift"][0].update(column="comment", input="comment", measure="length", distance=99.0)
+    page = render(record)
+    assert "length of comment moved most, by 99.0." in page
+    assert '<th scope="row">length of comment</th>' in page
 
 
 def test_margin_of_zero_is_kept():
@@ -290,6 +340,16 @@ def test_long_events_and_tables_are_folded():
     page = render(record)
     assert "60 of 5,000 rows, evenly spaced." in page
     assert len(page.encode()) < 400_000
+
+
+def test_a_page_is_half_a_megabyte_at_most_however_long_the_stream_was():
+    page = render(make_full())
+    Tree(page)
+    assert len(page.encode()) < 500_000
+    assert "Drawn: 20 of 365 parts, evenly spaced." in page
+    assert "The other 3,970\u00a0events" in page
+    assert "120 of 3,970 events, evenly spaced." in page
+    assert page.count("<li><span") == 150
 
 
 def test_what_is_left_out_is_said():

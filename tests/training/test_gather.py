@@ -5,7 +5,7 @@ import torch
 
 import aet
 from aet.statistics import label_shares
-from aet.training.gather import focus, gather, layer_moments
+from aet.training.gather import gather, layer_moments
 
 from ..made import mixed, quick
 
@@ -32,16 +32,6 @@ def test_moments_are_those_over_all_unpadded_tokens(scene, rows):
         flat = (tap[mask] if tap.shape[1] == mask.shape[1] else tap.flatten(0, 1)).double()
         torch.testing.assert_close(layer.mean, flat.mean(0).float(), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(layer.std, flat.std(0, correction=0).float(), rtol=1e-3, atol=1e-3)
-
-
-def test_focus_shares_one_among_the_real_tokens(scene):
-    model, _, batch = scene
-    shares = focus(model, batch, rows=17)
-    _, mask = model.tokens(batch)
-    torch.testing.assert_close(shares.sum(1), torch.ones(len(batch)))
-    assert (shares >= 0).all()
-    # Only through a padded token's own attention could it be read, and nothing reads that.
-    assert shares[~mask].abs().max() < 1e-6
 
 
 def test_statistics_say_what_validation_showed(scene):

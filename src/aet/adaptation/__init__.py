@@ -10,6 +10,7 @@ from aet.adaptation.restandardise import Restandardise
 from aet.adaptation.source import Source
 from aet.adaptation.stream import Stream
 from aet.adaptation.tent import Tent
+from aet.registry import discover
 
 __all__ = [
     "GUARDS",
@@ -29,3 +30,5 @@ __all__ = [
     "Stream",
     "Tent",
 ]
+
+discover(__name__, __path__)

@@ -1,62 +1,130 @@
-"""The default: restandardise the inputs until labels come, then let labels train the state from the source.
+"""The default: without labels moments of the inputs; with labels whatever answers the newest of them best.
 
-Measured on gas sensors (docs/lab/adaptation.md): with labels, starting from the source beats starting from
-restandardised inputs by 10 points at 16 labels; without any, restandardising is the better proposal on average and
-harmful on some batches, which is why the guard serves the source until labels have spoken.
+Labels train on top of each base b: the source's state, 0, and the label-free proposal of another method. Every block of
+n labels is answered by each base and each trained state t_b before any is trained on it. Sums of the losses, in which a
+label's say halves with each `half_life` labels after it,
+
+    L_b ← 2^(-n / half_life) · L_b + Σ_i ℓ(z(x_i; b), y_i)
+    E_b ← 2^(-n / half_life) · E_b + Σ_i ℓ(z(x_i; t_b), y_i) - ℓ(z(x_i; b), y_i)     after the first `patience` labels
+
+decide: the base with the least L_b, and what labels taught on top of it unless E_b > 0. So a state that learned one
+stretch of a stream steps aside where that no longer helps, before the guard has to see it lose. How the settings were
+chosen: docs/lab/adaptation.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.feedback import Feedback
 from aet.adaptation.restandardise import Restandardise
 from aet.adaptation.source import Source
-from aet.attention.state import ElasticState
+from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 
 
 @METHODS.register("auto")
 class Auto(Method):
-    """`restandardise` (where an input has moments), then `feedback`."""
+    """`restandardise` (for models that read numbers) and `feedback`, each as far as the labels speak for it.
+
+    Settings: `half_life` of a label's say, in labels; `patience`: labels before trained states are compared.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {"half_life": 32, "patience": 16}
 
     def reset(self) -> None:
         """Back to the source."""
-        moments = any(part.dial_shapes() for _, part in self.model.parts())
-        self.free: Method = (Restandardise if moments else Source)(self.model)
-        self.trained = Feedback(self.model)
+        numbers = any(spec.kind == "number" for spec in self.model.schema.inputs)
+        self.bases: list[Method] = [Source(self.model), *([Restandardise(self.model)] if numbers else [])]
+        self.trained = [Feedback(self.model) for _ in self.bases]
+        self.losses, self.excess = torch.zeros(2, len(self.bases), dtype=torch.float64)
+        self.labels = 0
         super().reset()
 
+    @property
+    def base(self) -> int:
+        """Which base is proposed: the last before there are labels."""
+        return int(self.losses.argmin()) if self.labels else len(self.bases) - 1
+
+    @property
+    def taught(self) -> bool:
+        """Whether what labels taught on top of it is proposed too."""
+        return bool(self.labels and self.excess[self.base] <= 0)
+
+    @property
+    def chosen(self) -> Method:
+        """The method whose state is proposed."""
+        return self.trained[self.base] if self.taught else self.bases[self.base]
+
+    @property
+    def follows(self) -> str:
+        """What is proposed now, in words."""
+        return ("the source", "the inputs' moments")[self.base] + ", and what labels taught on top" * self.taught
+
     def propose(self, batch: Batch) -> ElasticState:
-        """The label-free proposal until there are labels."""
-        if self.trained.labelled is None:
-            self.state = self.free.propose(batch)
+        """The chosen state, once the bases have seen the batch."""
+        for base, trained in zip(self.bases, self.trained, strict=True):
+            trained.rebase(base.propose(batch))
+        self.state = self.chosen.state
         return self.state
 
     def label(self, batch: Batch) -> None:
-        """Train from the source on all labels so far."""
-        if len(batch):
-            before = self.trained.passes
-            self.trained.label(batch)
-            self.passes += self.trained.passes - before
-            self.state = self.trained.state
+        """Compare on labels not trained on, then train on all so far."""
+        if not len(batch):
+            return
+        self.compare(batch)
+        self.labels += len(batch)
+        for trained in self.trained:
+            before = trained.passes
+            trained.label(batch)
+            self.passes += trained.passes - before
+        self.state = self.chosen.state
+
+    @torch.no_grad()
+    def compare(self, batch: Batch) -> None:
+        """The formulas above."""
+        untrained, taught = (self.sums(methods, batch) for methods in (self.bases, self.trained))
+        self.losses, self.excess = (
+            0.5 ** (len(batch) / self.settings["half_life"]) * total for total in (self.losses, self.excess)
+        )
+        self.losses = self.losses + untrained
+        if self.labels >= self.settings["patience"]:
+            self.excess = self.excess + taught - untrained
+
+    def sums(self, methods: list[Any], batch: Batch) -> Tensor:
+        """Sum of the rows' losses under each method's state (methods,)."""
+        assert batch.target is not None
+        sums = []
+        for method in methods:
+            with applied(method.state):
+                sums.append(self.model.output.losses(self.model.logits(batch), batch.target.cpu()).double().sum())
+            self.passes += len(batch)
+        return torch.stack(sums).nan_to_num(nan=1e9, posinf=1e9)
 
     def memory(self) -> dict[str, Tensor]:
-        """Both memories."""
-        free = {f"free.{name}": t for name, t in self.free.memory().items()}
-        return free | {f"trained.{name}": t for name, t in self.trained.memory().items()}
+        """The memories and states of all, and how the comparison stands."""
+        kept = {"losses": self.losses, "excess": self.excess, "labels": torch.tensor(self.labels)}
+        for sort, methods in (("base", self.bases), ("trained", self.trained)):
+            for number, method in enumerate(methods):
+                kept |= {f"{sort}.{number}.memory.{name}": t for name, t in method.memory().items()}
+                kept |= {f"{sort}.{number}.state.{name}": t for name, t in method.state.items()}
+        return kept
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
-        """Take back both; the state is the trained one once there are labels, the label-free one before."""
-        parts: dict[str, dict[str, Tensor]] = {"free": {}, "trained": {}}
-        for name, tensor in memory.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        self.free.load_memory(parts["free"])
-        self.trained.load_memory(parts["trained"])
-        source, labelled = ElasticState.zeros(self.model), self.trained.labelled is not None
-        self.trained.state = self.state if labelled else source
-        self.free.state = source if labelled else self.state
+        """Take back what `memory` gave."""
+        self.losses, self.excess, self.labels = memory["losses"], memory["excess"], int(memory["labels"])
+        for sort, methods in (("base", self.bases), ("trained", self.trained)):
+            for number, method in enumerate(methods):
+                own = f"{sort}.{number}."
+                state = {n: memory[f"{own}state.{n}"].to(t) for n, t in method.state.items()}
+                method.state = ElasticState(state)
+                start = f"{own}memory."
+                method.load_memory({n.removeprefix(start): t for n, t in memory.items() if n.startswith(start)})
+        for base, trained in zip(self.bases, self.trained, strict=True):
+            trained.base = base.state
+        self.state = self.chosen.state

@@ -45,6 +45,11 @@ class Method:
         """Back to the source."""
         self.state = ElasticState.zeros(self.model)
 
+    @property
+    def follows(self) -> str:
+        """What a method that chooses between proposals has chosen, in words; empty for one that does not choose."""
+        return ""
+
     def propose(self, batch: Batch) -> ElasticState:
         """The state that answers this batch."""
         return self.state

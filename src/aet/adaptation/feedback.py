@@ -1,9 +1,10 @@
 """Late labels train the elastic state, anchored to the source.
 
-    L = mean_i ℓ(z(x_i; s), y_i) + a · ‖s‖²
+    L = mean_i ℓ(z(x_i; s), y_i) + a · ‖s - b‖²
 
-over the labelled rows so far (the newest `window`), all dials moving. The weights of the source stay; a few kilobytes
-learn from a handful of rows what full fine-tuning would.
+over the labelled rows so far (the newest `window`), all dials moving, from the base b: the source, or the state that
+another method proposes. The weights of the source stay; a few kilobytes learn from a handful of rows what full
+fine-tuning would.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from aet.adaptation.base import METHODS, Method
+from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.attention.state import ElasticState
 from aet.batch import Batch
 
@@ -26,7 +27,7 @@ class Feedback(Method):
     """
 
     defaults: ClassVar[dict[str, Any]] = {
-        "lr": 0.05,
+        "lr": 0.01,
         "steps": 60,
         "steps_a_label": 8,
         "batch": 64,
@@ -37,8 +38,15 @@ class Feedback(Method):
     def reset(self) -> None:
         """Back to the source, without labelled rows."""
         super().reset()
+        self.base = self.state
         self.labelled: Batch | None = None
         self.draws = torch.Generator().manual_seed(0)
+
+    def rebase(self, base: ElasticState) -> None:
+        """Keep what the labels taught, on another base: s + b' - b."""
+        if base is not self.base:
+            moved = {name: self.state[name] + base[name] - tensor for name, tensor in self.base.items()}
+            self.base, self.state = base, ElasticState(moved).clipped(RADIUS)
 
     def label(self, batch: Batch) -> None:
         """Take the rows in and train on all of them, from the state so far."""
@@ -59,7 +67,7 @@ class Feedback(Method):
             rows = rows[torch.randperm(len(rows), generator=self.draws)[:size]]
         rows = rows.to(self.model.device)
         assert rows.target is not None
-        anchor = torch.stack([t.square().sum() for t in state.values()]).sum()
+        anchor = torch.stack([(state[name] - t).square().sum() for name, t in self.base.items()]).sum()
         fit: Tensor = self.model.output.loss(self.model(rows), rows.target)
         return fit + float(self.settings["anchor"]) * anchor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,7 +13,12 @@ from aet.batch import Batch
 from aet.inputs.image import ImageInput
 from aet.model import Model
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 SHOWN = 8
+SIDE = 64
+"""Pixels of the longer side at most; the page enlarges what is smaller."""
 
 
 def picture_grid(model: Model, rows: Batch, before: Tensor, after: Tensor) -> list[dict[str, str]]:
@@ -43,13 +49,18 @@ def overlay(image: Tensor, focus: Tensor) -> Tensor:
     return gray * (1 - 0.7 * heat) * 0.8 + orange * 0.7 * heat
 
 
-def data_uri(image: Tensor, scale: int = 3) -> str:
-    """PNG of (1 or 3, H, W) in 0..1, enlarged without smoothing."""
+def data_uri(image: Tensor) -> str:
+    """(1 or 3, H, W) in 0..1 as PNG or JPEG, whichever is smaller."""
     from PIL import Image
 
     pixels = (image.clamp(0, 1) * 255).to(torch.uint8).movedim(0, -1).numpy()
     picture = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels[..., :3])
-    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    picture.thumbnail((SIDE, SIDE))
+    return min((written(picture, kind) for kind in ("png", "jpeg")), key=len)
+
+
+def written(picture: Image, kind: str) -> str:
+    """As a data address."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    picture.save(buffer, format=kind, optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

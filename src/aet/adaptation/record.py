@@ -9,15 +9,19 @@ import numpy as np
 import torch
 
 from aet.attention.state import ElasticState, applied
+from aet.focus import focus
 from aet.model import Model
 from aet.monitoring.drift import quantile_distance, share_distance
-from aet.statistics import describe_columns
-from aet.training.gather import focus
+from aet.statistics import OTHER, describe_measured, pooled
 
 if TYPE_CHECKING:
     from aet.adaptation.stream import Stream
 
 FOCUS_ROWS = 256
+SHOWN = 8
+"""Categories of a column that are named."""
+MEASURES = {"text": "length", "image": "brightness"}
+"""What is compared of a column that holds no numbers and no categories."""
 
 
 def model_record(model: Model, title: str = "") -> dict[str, Any]:
@@ -37,6 +41,7 @@ def model_record(model: Model, title: str = "") -> dict[str, Any]:
             "state_bytes": ElasticState.zeros(model).nbytes,
             "tokens": len(model.token_names()),
             "metric": model.output.metric,
+            "score": model.output.score_name,
             "trained_for_shift": f"simulated drift of strength {drift:g} on every batch" if drift else None,
             **{key: model.report.get(key) for key in ("rows", "valid", "history", "seconds")},
         },
@@ -66,7 +71,7 @@ def stream_record(stream: Stream) -> dict[str, Any]:
         **attention_record(stream),
         "state": {"changes": list(trace.changes), "by_dial": by_dial(stream.state)},
         "guard": list(trace.guard),
-        "events": list(trace.events),
+        "events": sorted([*trace.events, *trace.aside], key=lambda event: event["row"]),
         "cost": {
             "forwards_per_row": {name: passes / rows for name, passes in trace.passes.items()},
             "seconds": {name: round(seconds, 3) for name, seconds in trace.seconds.items()},
@@ -76,35 +81,30 @@ def stream_record(stream: Stream) -> dict[str, Any]:
 
 
 def drift_record(stream: Stream) -> list[dict[str, Any]]:
-    """Columns, those that moved most first."""
+    """Columns, those that moved most first; `measure` says what is compared where it is not the value itself."""
     if stream.trace.sample is None or not len(stream.trace.sample):
         return []
     source = stream.model.known_statistics().columns
     columns = []
-    for name, now in describe_columns(stream.trace.sample, stream.model.schema).items():
-        before = source[name]
-        column = {"column": name, "input": now["input"], "missing": [before["missing"], now["missing"]]}
+    for name, now in describe_measured(stream.trace.sample, stream.model.schema, source).items():
+        before, measure = source[name], MEASURES.get(now["kind"])
+        column = {"column": name, "input": now["input"], "measure": measure}
+        column["missing"] = [before["missing"], now["missing"]]
         if "shares" in now:
-            shares = group_rare(before["shares"], now["shares"])
-            column |= {"distance": share_distance(before["shares"], now["shares"]), **shares}
+            column["distance"] = share_distance(before["shares"], now["shares"])
+            column |= group_rare(before["shares"], now["shares"])
         else:
-            distance = quantile_distance(before["grid"], now["grid"])
-            column |= {"distance": distance, "source": before["quantiles"], "stream": now["quantiles"]}
+            column["distance"] = quantile_distance(before["grid"], now["grid"])
+            column |= {"source": before["quantiles"], "stream": now["quantiles"]}
         if not np.isnan(column["distance"]):
             columns.append(column)
     return sorted(columns, key=lambda column: -column["distance"])
 
 
-def group_rare(source: dict[str, float], now: dict[str, float], shown: int = 8) -> dict[str, dict[str, float]]:
+def group_rare(source: dict[str, float], now: dict[str, float]) -> dict[str, dict[str, float]]:
     """The commonest categories of both sides by name, the others together."""
-    names = sorted(set(source) | set(now), key=lambda n: -max(source.get(n, 0.0), now.get(n, 0.0)))
-
-    def few(shares: dict[str, float]) -> dict[str, float]:
-        kept = {name: shares[name] for name in names[:shown] if name in shares}
-        rest = sum(share for name, share in shares.items() if name not in names[:shown])
-        return {**kept, "other": rest} if rest else kept
-
-    return {"source_shares": few(source), "stream_shares": few(now)}
+    names = sorted({*source, *now} - {OTHER}, key=lambda n: (-max(source.get(n, 0.0), now.get(n, 0.0)), n))[:SHOWN]
+    return {"source_shares": pooled(source, names), "stream_shares": pooled(now, names)}
 
 
 @torch.no_grad()

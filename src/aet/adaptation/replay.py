@@ -20,7 +20,7 @@ CHUNK = 64
 """Rows that arrive together."""
 
 ROUNDS = 4
-"""Over how many rounds a part's labels are asked; each later round waits for more rows."""
+"""Over how many rounds a part's labels are asked at most, one after each `CHUNK`; a short part has fewer."""
 
 
 @dataclass
@@ -40,11 +40,11 @@ class LateLabels:
         self.truth: dict[Any, Any] = {}
         self.due: list[tuple[int, Span, list[Any]]] = []
 
-    def begin(self, labels: int) -> None:
-        """A new part with its own budget."""
-        self.budget, self.round = labels, -(-labels // ROUNDS)
+    def begin(self, labels: int, rows: int) -> None:
+        """A new part of so many rows, with its own budget."""
+        self.budget, self.round = labels, -(-labels // min(ROUNDS, max(1, rows // CHUNK)))
         self.started = self.stream.rows
-        self.next = CHUNK
+        self.next = min(CHUNK, rows)
         self.unlabelled = 0
 
     def served(self, answers: pd.DataFrame, piece: pd.DataFrame) -> None:
@@ -76,7 +76,7 @@ class LateLabels:
                 self.scores.encode([self.truth.get(known)])
                 usable[known] = self.truth[known]
             except FeedbackError as error:
-                self.stream.trace.event(self.stream.rows, "feedback", f"row {known}: {error}")
+                self.stream.trace.event(self.stream.rows, "refused", f"row {known}: {error}")
         self.stream.feedback(list(usable), list(usable.values()))
         self.unlabelled -= len(usable) * (part is self.scores.parts[-1])
         part.labels += len(usable)
@@ -96,9 +96,9 @@ def replay(
 ) -> Replay:
     """Replay `parts`, (name, frame) each, with one state carried through all of them.
 
-    In each part at most `labels` rows are asked for, in four rounds: a few at once, then more as the part goes on. Each
-    label arrives once `delay` more rows were served. `methods` run beside, for comparison. Rows without a true answer
-    are served and not scored.
+    In each part `labels` rows are asked for, in up to four rounds, one after every 64 rows. Each label arrives once
+    `delay` more rows were served, if need be in the next part. `methods` run beside, for comparison. Rows without a
+    true answer are served and not scored.
     """
     stream = Stream(model, adapt=adapt, guard=guard, seed=seed)
     beside = {name: METHODS[name](model) for name in methods if name != "source"}  # which is always there
@@ -110,7 +110,7 @@ def replay(
     with bar(total) if bar else nullcontext(lambda rows: None) as advance:
         for name, frame in listed:
             scores.begin(name)
-            late.begin(labels)
+            late.begin(labels, len(frame))
             for start in range(0, len(frame), CHUNK):
                 piece = frame.iloc[start : start + CHUNK]
                 late.served(stream.predict(piece), piece)
@@ -150,6 +150,7 @@ def scores_record(scores: Scores) -> dict[str, Any]:
             "methods": {name: means[name] for name in others},
             "harm": harm(scores.of("source"), scores.of("served")),
             "oracle": None,
+            "unknown": scores.unknown,
         },
         "reliability": reliability(scores),
     }

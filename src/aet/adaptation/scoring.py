@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aet.errors import FeedbackError
-from aet.outputs.label import LabelOutput
-
 if TYPE_CHECKING:
     from aet.adaptation.base import Method
     from aet.model import Model
     from aet.rows import Checked
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 WINDOW = 1000
 """Rows over which the worst harm is looked for."""
 
@@ -47,9 +45,13 @@ class Scores:
         self.model, self.names = model, list(names)
         self.parts: list[Span] = []
         self.columns: dict[str, list[Floats]] = {name: [] for name in names}
-        self.confidence: dict[str, list[Floats]] = {"source": [], "served": []}
-        self.by: list[npt.NDArray[np.bool_]] = []
+        stated = ("source", "served") if model.output.probable else ()
+        self.confidence: dict[str, list[Floats]] = {name: [] for name in stated}
+        self.hits: dict[str, list[Floats]] = {name: [] for name in stated}
+        self.by: list[Flags] = []
         self.rows = 0
+        self.unknown = 0
+        """Rows with an answer that the model cannot give: a class it does not know is wrong, others are not scored."""
 
     def begin(self, name: str) -> None:
         """A new part starts."""
@@ -61,38 +63,40 @@ class Scores:
 
         return self.model.output.encode(label_frame(list(answers), self.model.schema.targets))
 
-    def targets(self, frame: pd.DataFrame) -> tuple[Tensor, npt.NDArray[np.bool_]]:
-        """Targets of the rows whose answer is known, and which those are."""
+    def targets(self, frame: pd.DataFrame) -> tuple[Tensor, Flags, Flags]:
+        """Targets of the rows whose answer is known, which those are, and which have an answer unknown to the model."""
         columns = list(self.model.schema.targets)
+        none = np.zeros(len(frame), dtype=bool)
         if not set(columns) <= set(frame.columns):
-            return torch.empty(0), np.zeros(len(frame), dtype=bool)
-        known = frame[columns].notna().all(axis=1).to_numpy(copy=True)
-        pieces = []
-        for position in np.flatnonzero(known):
-            try:
-                pieces.append(self.model.output.encode(frame.iloc[[int(position)]]))
-            except FeedbackError:
-                known[position] = False
-        return (torch.cat(pieces) if pieces else torch.empty(0)), known
+            return torch.empty(0), none, none
+        given = frame[columns].notna().all(axis=1).to_numpy()
+        known = given.copy()
+        target, known[given] = self.model.output.encode_known(frame[given])
+        return target, known, given & ~known
 
     def note(
         self, checked: Checked, source: Tensor, proposal: Tensor, serving: bool, beside: dict[str, Method]
     ) -> None:
         """Score a batch; methods run beside answer it and learn from it here."""
-        target, known = self.targets(checked.frame)
+        target, known, unknown = self.targets(checked.frame)
+        output, rows = self.model.output, torch.from_numpy(np.flatnonzero(known))
         logits = {"source": source, "proposal": proposal, "served": proposal if serving else source}
         if beside:
             batch = self.model.encode(checked.frame)
             logits |= {name: method(batch) for name, method in beside.items()}
+
+        def of_rows(figure: Callable[[Tensor, Tensor], Tensor], name: str) -> Floats:
+            found = np.where(unknown & (output.kind == "label"), 0.0, np.nan)
+            if len(rows):
+                found[known] = figure(logits[name][rows], target).numpy()
+            return found
+
         for name in self.names:
-            scores = np.full(len(known), np.nan)
-            if known.any():
-                scores[known] = self.model.output.scores(logits[name][torch.from_numpy(known)], target).numpy()
-            self.columns[name].append(scores)
+            self.columns[name].append(of_rows(output.scores, name))
         for name, kept in self.confidence.items():
-            kept.append(1 - self.model.output.uncertainty(logits[name]).numpy())
-            if isinstance(self.model.output, LabelOutput):
-                kept[-1] = self.model.output.probabilities(logits[name]).max(-1).values.numpy()
+            kept.append(output.answers(logits[name])["confidence"].to_numpy(np.float64))
+            self.hits[name].append(of_rows(output.hits, name))
+        self.unknown += int(unknown.sum())
         self.by.append(np.full(len(known), serving))
         self.rows += len(known)
         self.parts[-1].end = self.rows
@@ -113,7 +117,7 @@ def mean(values: Floats) -> float | None:
 
 
 def harm(source: Floats, served: Floats) -> dict[str, float] | None:
-    """Source - served in points: mean, paired 95 % interval, worst window of 1,000 rows (all, if there are fewer).
+    """Source - served in points: mean, paired 95 % interval, worst `window` of 1,000 rows (all, if there are fewer).
 
     >>> harm(np.array([1.0, 1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]))["mean"]
     25.0
@@ -127,7 +131,7 @@ def harm(source: Floats, served: Floats) -> dict[str, float] | None:
     window = min(WINDOW, len(difference))
     worst = float(((sums[window:] - sums[:-window]) / window).max())
     center = float(difference.mean())
-    return {"mean": center, "low": center - half, "high": center + half, "worst_window": worst}
+    return {"mean": center, "low": center - half, "high": center + half, "worst_window": worst, "window": window}
 
 
 def curve(scores: Scores, points: int = 60) -> list[dict[str, Any]]:
@@ -144,12 +148,15 @@ def curve(scores: Scores, points: int = 60) -> list[dict[str, Any]]:
 
 
 def reliability(scores: Scores, bins: int = 10) -> dict[str, list[dict[str, float]]]:
-    """Confidence against accuracy for source and served, equally wide bins, empty ones left out."""
+    """Stated confidence against how often it was right, for source and served: equally wide bins, empty ones left out.
+
+    Nothing where the confidence is no probability.
+    """
     record = {}
     for name, kept in scores.confidence.items():
         if not kept:
             continue
-        confidence, right = np.concatenate(kept), scores.of(name)
+        confidence, right = np.concatenate(kept), np.concatenate(scores.hits[name])
         known = ~np.isnan(right)
         confidence, right = confidence[known], right[known]
         place = np.clip((confidence * bins).astype(int), 0, bins - 1)

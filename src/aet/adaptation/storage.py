@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from aet.adaptation.kept import KeptRows
 from aet.adaptation.stream import Stream
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from aet.model import Model
 
 FORMAT = 1
+RECORD = "record.json"
+"""What is known of a replayed stream, where a command left it beside the stream."""
 
 
 def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
@@ -26,6 +30,7 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
 
     described: dict[str, Any] = {
         "format": FORMAT,
+        "model": fingerprint(stream.model),
         "adapt": stream.adapt,
         "settings": stream.method.settings,
         "keep": stream.kept.keep,
@@ -47,6 +52,7 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
             "into texts before it is served."
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)  # of the stream as it was when it was saved here before
     stream.state.save(folder / "state.safetensors")
     memory = {name: t.cpu().contiguous() for name, t in stream.method.memory().items()}
     save_file(memory, str(folder / "memory.safetensors"))
@@ -56,6 +62,15 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
         save_file(values, str(folder / "rows.safetensors"))
     (folder / "stream.json").write_text(text, encoding="utf-8")
     return folder
+
+
+def fingerprint(model: Model) -> str:
+    """SHA-256 of the weights, by name: only the model that a stream was saved from has it."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def ids_of(kept: KeptRows, rows: bool) -> dict[str, Any]:
@@ -87,6 +102,11 @@ def load_stream(model: Model, folder: Path) -> Stream:
 
 def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream:
     """The stream, from stream.json as read and from the tensors beside it."""
+    if described["model"] != fingerprint(model):
+        raise RunError(
+            f"{folder / 'stream.json'} is of a stream of another model: the weights that it was saved with are not "
+            "these. Load the stream with its own model, or start a new one with model.stream()."
+        )
     names = ("adapt", "keep", "compare", "transductive")
     stream = Stream(
         model, guard=described["guard"]["name"], **{n: described[n] for n in names}, **described["settings"]
@@ -95,11 +115,13 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream
     expected = {name: tuple(t.shape) for name, t in stream.state.items()}
     if {name: tuple(t.shape) for name, t in state.items()} != expected:
         raise RunError(
-            f"{folder} holds the state of another model: its dials differ. Load the stream with its own model."
+            f"{folder / 'state.safetensors'} is the state of another model: its dials differ. Copy the folder again as "
+            "a whole."
         )
     # In the model's order, which files do not keep: sums over all dials depend on it in the last bits.
     stream.method.state = stream.state.map(lambda name, t: state[name].to(t))
     stream.method.load_memory(load_tensors(folder / "memory.safetensors"))
+    stream._follows = stream.method.follows
     stream.guard.load_dict(described["guard"])
     stream.trace.load_dict(described["trace"])
     stream.rows, stream.labels, stream.asked = (int(described[n]) for n in ("rows", "labels", "asked"))

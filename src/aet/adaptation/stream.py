@@ -35,11 +35,16 @@ Watch = Callable[[Checked, Tensor, Tensor, bool], None]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What `undo` brings back: the state and the method's memory (its tensors are never written in place)."""
+    """What `undo` brings back: state, memory of the method (its tensors are never written in place), labelled rows.
+
+    Memory is None where only moments of a batch moved the state: the next batch renews them.
+    """
 
     state: ElasticState
-    memory: Mapping[str, Tensor]
+    memory: Mapping[str, Tensor] | None
     reason: str
+    ids: Sequence[Hashable] = ()
+    rows: Batch | None = None
 
 
 class Stream:
@@ -92,6 +97,7 @@ class Stream:
         self._history: deque[Snapshot] = deque(maxlen=HISTORY)
         self._merged: tuple[ElasticState, Model] | None = None
         self._last: ElasticState | None = None
+        self._follows = self.method.follows
         self._rng = np.random.default_rng(seed)
         self._lock = threading.RLock()
 
@@ -119,15 +125,15 @@ class Stream:
         checked = self.model.check(frame, first=self.rows + 1)
         batch = self.model.encode(checked.frame)
         serving = self.guard.serving
-        started = time.perf_counter()
         if self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch before answering it")
-        self._move(lambda: self.method.propose(batch), "moments of a batch")
+        self._move(lambda: self.method.propose(batch), "moments of a batch", remember=False)
+        started = time.perf_counter()
         source = None if serving and not self.compare else self.model.logits(batch)
         served = self._proposal(batch) if serving else source
         assert served is not None
         self.trace.passes["served"] += len(batch) * (1 + (serving and self.compare))
-        answering = time.perf_counter() - started
+        self.trace.seconds["answering"] += time.perf_counter() - started
         if self.watch is not None:
             source = self.model.logits(batch) if source is None else source
             self.watch(checked, source, served if serving else self._proposal(batch), serving)
@@ -139,15 +145,13 @@ class Stream:
         answers.insert(3, "source_prediction", named)
         ids = self.model.ids(checked, self.rows, len(frame))
         self.kept.add(batch, [ids[i] for i in checked.kept])
-        self._note(checked, frame, serving, answering, time.perf_counter() - started)
+        self._note(checked, frame, serving)
         return answer_frame(checked, answers, ids, len(frame))
 
-    def _note(self, checked: Checked, frame: pd.DataFrame, serving: bool, answering: float, whole: float) -> None:
+    def _note(self, checked: Checked, frame: pd.DataFrame, serving: bool) -> None:
         self.rows += len(frame)
         self.trace.saw(checked.frame)
         self.trace.serves(serving, len(checked.kept))
-        self.trace.seconds["answering"] += answering
-        self.trace.seconds["adapting"] += whole - answering
         for sentence in checked.problems.values():
             self.trace.event(self.rows, "quarantined", sentence)
 
@@ -163,15 +167,19 @@ class Stream:
         with applied(state):
             return self.model.logits(batch)
 
-    def _move(self, act: Any, reason: str) -> None:
+    def _move(self, act: Callable[[], object], reason: str, remember: bool = True, **labelled: Any) -> None:
         """Let the method act; remember what was before if the state moved."""
-        before = Snapshot(self.method.state, self.method.memory(), reason)
-        passes = self.method.passes
+        before = Snapshot(self.method.state, self.method.memory() if remember else None, reason, **labelled)
+        passes, started = self.method.passes, time.perf_counter()
         act()
+        self.trace.seconds["adapting"] += time.perf_counter() - started
         self.trace.passes["adapting"] += self.method.passes - passes
         if self.method.state is not before.state:
             self._history.append(before)
             self.trace.moved(self.rows, self.method.state, reason)
+        if self.method.follows != self._follows:
+            self._follows = self.method.follows
+            self.trace.event(self.rows, "proposal", self._follows)
 
     def ask(self, count: int = 16, newest: int = 2048) -> list[Hashable]:
         """Ids of at most `count` of the `newest` rows kept that are worth a label, drawn with known probabilities.
@@ -185,7 +193,9 @@ class Stream:
                 return []
             start = max(0, len(self.kept) - newest)
             batch = self.kept.batch[torch.arange(start, len(self.kept))]
+            started = time.perf_counter()
             features, uncertainty = self._features(batch)
+            self.trace.seconds["asking"] += time.perf_counter() - started
             taken = ~np.isnan(self.kept.weights[start:])
             positions, weights = draw(features, uncertainty, taken, count, self._rng)
             self.kept.mark_asked(start + positions, weights)
@@ -227,7 +237,7 @@ class Stream:
             rows = Batch(values=rows.values, target=targets)
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
             before = self.guard.serving
-            self._move(lambda: self._take_in(rows, weights), f"{len(ids)} labels")
+            self._move(lambda: self._take_in(rows, weights), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             if self.guard.serving != before:
                 self.trace.event(self.rows, "served" if self.guard.serving else "held", self.guard.reason())
@@ -259,13 +269,17 @@ class Stream:
             self.trace.weighed(self.rows, self.guard)
 
     def undo(self, steps: int = 1) -> None:
-        """Back to the state before the last `steps` changes, exactly. The guard's evidence stays."""
+        """Back to the state before the last `steps` changes, exactly. The guard's evidence stays.
+
+        Rows whose labels are undone may be labelled again; such labels train, without a second word to the guard.
+        """
         with self._lock:
             if not 1 <= steps <= len(self._history):
                 raise ConfigError(f"{len(self._history)} changes can be undone, {steps} were asked for.")
             for _ in range(steps):
                 snapshot = self._history.pop()
-            self._restore(snapshot)
+                self._restore(snapshot)
+            self.trace.moved(self.rows, snapshot.state, "undo")
             self.trace.event(self.rows, "undo", f"{steps} changes undone, back before: {snapshot.reason}")
 
     def reset(self) -> None:
@@ -276,9 +290,11 @@ class Stream:
 
     def _restore(self, snapshot: Snapshot) -> None:
         self.method.state = snapshot.state
-        self.method.load_memory(dict(snapshot.memory))
+        if snapshot.memory is not None:
+            self.method.load_memory(dict(snapshot.memory))
+        if snapshot.rows is not None:
+            self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids)
         self._last = self._merged = None
-        self.trace.moved(self.rows, snapshot.state, "undo")
 
     def save(self, folder: str | Path, rows: bool = False) -> Path:
         """Write state, guard and events; with `rows` also the rows kept for late labels. Read back by `load`.

@@ -87,10 +87,6 @@ class ElasticState(Mapping[str, Tensor]):
         """Euclidean norm over all dials: the distance from the source."""
         return math.sqrt(sum(float(t.detach().double().square().sum()) for t in self.values()))
 
-    def distance(self, other: ElasticState) -> float:
-        """Euclidean distance to another state of the same model."""
-        return self.map(lambda name, t: t - other[name]).size()
-
     def map(self, change: Callable[[str, Tensor], Tensor]) -> ElasticState:
         """A new state with `change(name, tensor)` in place of each tensor."""
         return ElasticState({name: change(name, tensor) for name, tensor in self.items()})

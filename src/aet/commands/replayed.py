@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aet.adaptation.storage import RECORD
 from aet.commands.session import plain
 from aet.errors import RunError, SchemaError
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from aet.adaptation.replay import Replay
     from aet.model import Model
-
-RECORD = "record.json"
 
 
 def read_parts(model: Model, files: Sequence[Path]) -> list[tuple[str, pd.DataFrame]]:

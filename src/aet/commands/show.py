@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "–"
 MAIN = ("source", "proposal", "served")
+MEANING = {"closeness": " (100 where right, less by the error in standard deviations of the target)"}
 
 
 def trained(model: Model, folder: Path) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def streamed(replay: Replay, report: Path, saved: Path | None) -> dict[str, Any]
     return {
         "report": report,
         "saved": saved,
-        "metric": record["model"]["metric"],
+        "metric": record["model"]["score"],
         "parts": [{**part, "harm": harm(part)} for part in record["parts"]],
         "summary": record["summary"],
         "stream": record["stream"],
@@ -72,8 +73,8 @@ def stream_table(record: Mapping[str, Any]) -> Table:
     """One row a part and one for the whole stream; scores in percent, harm in points, below zero is a gain."""
     from rich.table import Table
 
-    accurate = record["model"]["metric"] == "accuracy"
-    what = "accuracy in %" if accurate else "score in % (100 where right, less by the error in spreads of the target)"
+    score = record["model"]["score"]
+    what = f"{score} in %{MEANING.get(score, '')}"
     table = Table(title=f"{what}; harm = source - served in points, below zero is a gain", title_justify="left")
     methods = list(record["summary"]["methods"])
     table.add_column("part")
@@ -117,8 +118,11 @@ def verdict(replay: Replay) -> str:
         "No row had a true answer, so nothing could be scored."
         if found is None
         else f"Harm over the whole stream {found['mean']:+.2f} points (95 % interval {found['low']:+.2f} to "
-        f"{found['high']:+.2f}), in its worst 1,000 rows {found['worst_window']:+.2f}."
+        f"{found['high']:+.2f}), in its worst {found['window']:,} rows {found['worst_window']:+.2f}."
     )
-    aside = replay.record["stream"]["quarantined"]
-    aside_said = f"\n{aside:,} rows were kept aside; the report lists them." if aside else ""
-    return f"{whole}\nGuard {guard.name}: {guard.reason()}.{aside_said}"
+    aside, unknown = replay.record["stream"]["quarantined"], replay.scores.unknown
+    counts = "and count as wrong" if replay.record["model"]["output"] == "label" else "and are not scored"
+    said = [whole, f"Guard {guard.name}: {guard.reason()}."]
+    said += [f"{aside:,} rows were kept aside; the report says why."] if aside else []
+    said += [f"{unknown:,} rows have true answers that the model does not know {counts}."] if unknown else []
+    return "\n".join(said)

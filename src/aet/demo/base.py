@@ -15,7 +15,7 @@ from aet.registry import Registry
 from aet.training.display import row_bar
 from aet.training.train import train
 
-LABELS, DELAY = 16, 64
+LABELS, DELAY = 48, 64
 """Late labels a part, and rows served before one comes."""
 
 
@@ -35,11 +35,14 @@ DEMOS: Registry[Callable[[int], Demo]] = Registry("demo")
 """Functions that prepare a demonstration from a seed."""
 
 
-def play(name: str, out: Path, seed: int = 0, progress: bool = False) -> tuple[Model, Replay]:
-    """Prepare the demonstration `name`, train into the run folder `out`, and replay its parts as a deployed stream."""
-    demo = DEMOS[name](seed)
-    model = train(demo.rows, demo.target, seed=seed, out=out, progress=progress, **demo.training)
-    result = replay(
+def learn(demo: Demo, out: Path, seed: int = 0, progress: bool = False) -> Model:
+    """Train on the demonstration's rows, into the run folder `out`."""
+    return train(demo.rows, demo.target, seed=seed, out=out, progress=progress, **demo.training)
+
+
+def serve(demo: Demo, model: Model, seed: int = 0, progress: bool = False) -> Replay:
+    """Replay the demonstration's parts as a deployed stream."""
+    return replay(
         model,
         demo.parts,
         labels=LABELS,
@@ -51,4 +54,3 @@ def play(name: str, out: Path, seed: int = 0, progress: bool = False) -> tuple[M
         title=demo.title,
         bar=row_bar if progress else None,
     )
-    return model, result

@@ -4,6 +4,10 @@ Looked for in this order: the folder `gas_sensor_drift` in the folder that the e
 in `../shared/data` beside a checkout of this project; then UCI's archive in the cache (`~/.cache/aet`, or below
 XDG_CACHE_HOME), which is fetched once. Rows are read from either way of writing them: CSV (gas, concentration, 128
 features), or UCI's `1;10.0 1:v 2:v ...`, with or without the concentration.
+
+What is checked: batch 1, which the model is trained on, has the content that UCI published (`CONTENT`). The others are
+not known by their content: where they were packed (zip, gzip), the sums in the package show damage, and a row that is
+not a gas and 128 numbers is an error, but other numbers in their place would not be noticed.
 """
 
 from __future__ import annotations

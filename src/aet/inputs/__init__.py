@@ -5,5 +5,8 @@ from aet.inputs.category import CategoryInput
 from aet.inputs.image import ImageInput
 from aet.inputs.number import NumberInput
 from aet.inputs.text import TextInput
+from aet.registry import discover
 
 __all__ = ["INPUTS", "CategoryInput", "ImageInput", "Input", "NumberInput", "TextInput"]
+
+discover(__name__, __path__)

@@ -4,5 +4,8 @@ from aet.outputs.base import OUTPUTS, Output
 from aet.outputs.label import LabelOutput
 from aet.outputs.multilabel import MultilabelOutput
 from aet.outputs.number import NumberOutput
+from aet.registry import discover
 
 __all__ = ["OUTPUTS", "LabelOutput", "MultilabelOutput", "NumberOutput", "Output"]
+
+discover(__name__, __path__)

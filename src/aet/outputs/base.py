@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from aet.attention.state import ElasticModule
+from aet.errors import FeedbackError
 from aet.registry import Registry
 
 OUTPUTS: Registry[type[Output]] = Registry("output kind")
@@ -26,6 +29,10 @@ class Output(ElasticModule):
     kind: str
     metric: str
     """The figure people read first; higher is better."""
+    score_name: str
+    """What the mean of `scores` is; `metrics` has it under this name."""
+    probable: ClassVar[bool] = True
+    """Whether `confidence` is a probability of being right."""
     head: nn.Linear
 
     def __init__(self, targets: Sequence[str], dim: int) -> None:
@@ -56,6 +63,19 @@ class Output(ElasticModule):
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Targets as a tensor; raises FeedbackError for an answer the model cannot give."""
 
+    def encode_known(self, frame: pd.DataFrame) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+        """Targets of the rows whose answer the model can give, and which of all rows (N,) those are."""
+        try:
+            return self.encode(frame), np.ones(len(frame), dtype=bool)
+        except FeedbackError:
+            known, pieces = np.ones(len(frame), dtype=bool), []
+        for position in range(len(frame)):
+            try:
+                pieces.append(self.encode(frame.iloc[[position]]))
+            except FeedbackError:
+                known[position] = False
+        return (torch.cat(pieces) if pieces else torch.empty(0)), known
+
     def forward(self, summary: Tensor) -> Tensor:
         """Summary (B, dim) -> logits (B, width)."""
         logits: Tensor = self.head(summary)
@@ -78,6 +98,10 @@ class Output(ElasticModule):
     @abstractmethod
     def scores(self, logits: Tensor, target: Tensor) -> Tensor:
         """How right each row is, (B,) in 0..1: what guards compare and streams report."""
+
+    def hits(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Whether what `confidence` speaks of is right, (B,) in 0..1."""
+        return self.scores(logits, target)
 
     @abstractmethod
     def uncertainty(self, logits: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class LabelOutput(Output):
     """Two or more classes. Targets: (B,) class numbers."""
 
     kind = "label"
-    metric = "accuracy"
+    metric = score_name = "accuracy"
     temperature: Tensor
     class_weight: Tensor
 
@@ -97,7 +97,7 @@ class LabelOutput(Output):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """softmax(z / T), (B, C)."""
-        return F.softmax(logits / self.temperature, dim=-1)
+        return F.softmax(logits / self.temperature.to(logits.device), dim=-1)
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
         """T minimises the validation loss."""

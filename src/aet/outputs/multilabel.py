@@ -31,7 +31,7 @@ class MultilabelOutput(Output):
     """Targets: (B, K) zeros and ones."""
 
     kind = "multilabel"
-    metric = "accuracy"
+    metric = score_name = "accuracy"
     temperature: Tensor
     positive_weight: Tensor
 
@@ -82,7 +82,7 @@ class MultilabelOutput(Output):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """σ(z / T), (B, K)."""
-        return torch.sigmoid(logits / self.temperature)
+        return torch.sigmoid(logits / self.temperature.to(logits.device))
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
         """T minimises the validation loss."""
@@ -106,6 +106,11 @@ class MultilabelOutput(Output):
     def scores(self, logits: Tensor, target: Tensor) -> Tensor:
         """Share of labels that are right."""
         return ((logits > 0) == (target > 0.5)).float().mean(-1)
+
+    def hits(self, logits: Tensor, target: Tensor) -> Tensor:
+        """1 where the least sure label is right."""
+        right = (logits > 0) == (target > 0.5)
+        return right.gather(-1, logits.abs().argmin(-1, keepdim=True)).squeeze(-1).float()
 
     def uncertainty(self, logits: Tensor) -> Tensor:
         """Mean binary entropy over log 2."""

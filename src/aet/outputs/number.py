@@ -29,6 +29,8 @@ class NumberOutput(Output):
 
     kind = "number"
     metric = "r2"
+    score_name = "closeness"
+    probable = False
     width = 3
     center: Tensor
     spread: Tensor
@@ -77,7 +79,8 @@ class NumberOutput(Output):
     def interval(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Lower and upper end (B,), standardised; never on the wrong side of the mean."""
         mean, lower, upper = logits.unbind(-1)
-        return torch.minimum(lower - self.widening, mean), torch.maximum(upper + self.widening, mean)
+        widening = self.widening.to(logits.device)
+        return torch.minimum(lower - widening, mean), torch.maximum(upper + widening, mean)
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
         """The conformal widening."""
@@ -112,13 +115,16 @@ class NumberOutput(Output):
         return ((upper - lower) / 2).clamp(0, 1)
 
     def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
-        """R², mean absolute and root mean squared error in the target's unit, coverage of the interval."""
+        """R², closeness (the mean of `scores`), mean absolute and root mean squared error in the target's unit, and how
+        many of the targets lie in the interval.
+        """
         error = (logits[:, 0] - target).double()
         variance = (target.double() - target.double().mean()).square().mean()
         lower, upper = self.interval(logits)
         spread = float(self.spread)
         return {
             "r2": float(1 - error.square().mean() / variance.clamp_min(1e-12)),
+            "closeness": float(self.scores(logits, target).mean()),
             "mae": float(error.abs().mean()) * spread,
             "rmse": float(error.square().mean().sqrt()) * spread,
             "coverage": float(((target >= lower) & (target <= upper)).float().mean()),

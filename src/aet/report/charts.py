@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from aet.report.plot import Plot, Span, frame, plain, powers
 from aet.report.svg import Point, Scale, dot, extent, label, line, picture, rect, thin, ticks, tip
@@ -12,7 +12,14 @@ from aet.report.text import Metric, compact, count, decimal, mapping, number, pe
 Entries = Sequence[Mapping[str, Any]]
 Ribbon = Sequence[tuple[float, float, str]]
 Moments = Sequence[tuple[float, str]]
-MANY = 160
+T = TypeVar("T")
+MARK = 20
+"""Pixels that a mark is given: a chart draws no more of a sort than fit, whatever the stream's length."""
+
+
+def fitting(items: Sequence[T], width: int) -> list[T]:
+    """Items at even steps, as many as there is room for."""
+    return thin(items, width // MARK)
 
 
 def column(points: Entries, at: str, key: str, inside: str | None = None) -> list[Point]:
@@ -50,20 +57,38 @@ def accuracy_chart(
     low, high = extent(v for _, _, pairs in lines for _, v in pairs)
     ys = (max(0.0, low), min(1.0, high)) if metric.share else (low, high)
     last = max([pairs[-1][0] for _, _, pairs in lines] + [stop for _, stop, *_ in spans])
-    wide = width > 600
+    wide, mostly = width > 600, ", mostly" if len(ribbon) > width // MARK else ""
+    ribbon = coarse(ribbon, width // MARK)
     plot = frame(width, 390 if wide else 330, (0, last), ys, right=130 if wide else 14, top=30, bottom=88)
-    drawn = [plot.bands(spans), plot.grid(lambda v: axis_value(metric, v))]
-    drawn += [plot.line(thin(pairs, MANY), class_) for _, class_, pairs in lines]
-    switches = [(start, f"row {count(start)}: {SERVING[who]}") for start, _, who in ribbon[1:]]
+    drawn = [plot.bands(spans if len(spans) <= width // MARK else ()), plot.grid(lambda v: axis_value(metric, v))]
+    drawn += [plot.line(thin(pairs, width), class_) for _, class_, pairs in lines]
+    switches = [(start, f"row {count(start)}{mostly}: {SERVING[who]}") for start, _, who in ribbon[1:]]
     drawn.append(plot.moments(switches, "switch", drop=20))
-    said = [(a, b, f"by {who}", f"rows {count(a)} to {count(b)}: {SERVING[who]}") for a, b, who in ribbon]
+    said = [(a, b, f"by {who}", f"rows {count(a)} to {count(b)}{mostly}: {SERVING[who]}") for a, b, who in ribbon]
     drawn.append(plot.spans(said, plot.bottom + 10, 8))
-    drawn.append(plot.rug(labels, plot.bottom + 26))
+    drawn.append(plot.rug(fitting(labels, width), plot.bottom + 26))
     if wide:
         drawn.append(plot.ends([(name, final(pairs), class_) for name, class_, pairs in lines], metric.show))
-    drawn += [plot.axis("rows of the stream", drop=26), plot.hits(readings(lines, metric.show))]
+    drawn += [plot.axis("rows of the stream", drop=26), plot.hits(readings(lines, metric.show, width))]
     about = "; ".join(f"{name} ends at {metric.show(final(pairs))}" for name, _, pairs in reversed(lines))
     return picture(width, plot.bottom + 68, "".join(drawn), f"{metric.name} over the stream", about)
+
+
+def coarse(ribbon: Ribbon, most: int) -> Ribbon:
+    """Who served; where more than `most` spans are too many to draw, who served most of each of `most` stretches.
+
+    >>> coarse([(0, 4, "source"), (4, 5, "proposal"), (5, 6, "source"), (6, 12, "proposal")], 2)
+    [(0.0, 6.0, 'source'), (6.0, 12.0, 'proposal')]
+    """
+    if len(ribbon) <= most:
+        return ribbon
+    size, spans = ribbon[-1][1] / most, list[tuple[float, float, str]]()
+    for low, high in ((i * size, (i + 1) * size) for i in range(most)):
+        adapted = sum(max(0.0, min(b, high) - max(a, low)) for a, b, who in ribbon if who == "proposal")
+        who = "proposal" if 2 * adapted > size else "source"
+        start = spans.pop()[0] if spans and spans[-1][2] == who else low
+        spans.append((start, high, who))
+    return spans
 
 
 SERVING = {"source": "the source's answers are served", "proposal": "the adapted answers are served"}
@@ -82,6 +107,7 @@ def final(pairs: Sequence[Point]) -> float | None:
 def readings(
     lines: Sequence[tuple[str, str, list[Point]]],
     write: Callable[[float | None], str],
+    width: int,
     at_words: str = "around row",
 ) -> list[tuple[float, str]]:
     """What the chart says at each row."""
@@ -89,8 +115,7 @@ def readings(
     for name, _, pairs in reversed(lines):
         for x, value in pairs:
             at.setdefault(x, []).append(f"{name} {write(value)}")
-    rows = [x for x, _ in thin([(x, None) for x in sorted(at)], MANY)]
-    return [(x, "\n".join([f"{at_words} {count(x)}", *at[x]])) for x in rows]
+    return [(x, "\n".join([f"{at_words} {count(x)}", *at[x]])) for x in fitting(sorted(at), width)]
 
 
 def guard_chart(width: int, tests: Entries, ribbon: Ribbon) -> str:
@@ -105,15 +130,15 @@ def guard_chart(width: int, tests: Entries, ribbon: Ribbon) -> str:
     ys = (min(0.5, min(values)) / 1.5, max(values) * 2.2)
     plot = frame(width, 300 if wide else 270, (0, last), ys, right=130 if wide else 14, bottom=60, log=True)
     drawn = [plot.grid(plain, powers(*ys))]
-    earned = [(a, b, "earned", SERVING[who]) for a, b, who in ribbon if who == "proposal"]
+    earned = [(a, b, "earned", SERVING[who]) for a, b, who in coarse(ribbon, width // MARK) if who == "proposal"]
     drawn.insert(0, plot.spans(earned, plot.top, plot.bottom - plot.top))
     if bars:
         drawn.append(plot.threshold(bars[-1], f"needed: {plain(bars[-1])}"))
-    drawn.append(plot.step(wealth, "served"))
+    drawn.append(plot.step(thin(wealth, width), "served"))
     if wide:
         drawn.append(plot.ends([("evidence", wealth[-1][1], "served")], compact))
-    told = [(x, test_words(t)) for t in tests if (x := number(t.get("row"))) is not None]
-    drawn += [plot.rug([(x, words) for x, words in told], plot.bottom + 9)]
+    told = [(x, test_words(t)) for t in fitting(tests, width) if (x := number(t.get("row"))) is not None]
+    drawn += [plot.rug([(x, "") for x, _ in told], plot.bottom + 9)]
     drawn += [plot.axis("rows of the stream", drop=10), plot.hits(told)]
     about = f"evidence ends at {compact(wealth[-1][1])}" + (f", {plain(bars[-1])} is needed" if bars else "")
     return picture(width, plot.bottom + 52, "".join(drawn), "Evidence of the guard", about)
@@ -135,7 +160,7 @@ def lanes_chart(width: int, lanes: Mapping[str, Moments], names: Mapping[str, st
     for kind, moments in lanes.items():
         drawn.append(line(left, y + 10, width - 12, y + 10, "grid"))
         drawn.append(label(left - 14, y + 14, names.get(kind, kind), class_="label", anchor="end"))
-        for x, words in moments:
+        for x, words in fitting(moments, width // 2):
             drawn.append(dot(scale(x), y + 10, 4, f"event {kind if kind in names else 'other'}", tip(words)))
         y += step
     for value in ticks(0, last, max(2, int((width - left) / 110))):
@@ -154,10 +179,10 @@ def state_chart(width: int, changes: Entries) -> str:
     plot = frame(width, 220, (0, norms[-1][0] * 1.02), (0, 1.1 * high), bottom=42)
     told = [
         (x, v, f"row {count(x)}: {compact(v)}\n{change.get('reason') or ''}".strip())
-        for change in changes
+        for change in fitting(changes, width)
         if (x := number(change.get("row"))) is not None and (v := number(change.get("norm"))) is not None
     ]
-    body = plot.grid(plain) + plot.step([(0, 0.0), *norms], "served") + plot.dots(told, "served")
+    body = plot.grid(plain) + plot.step([(0, 0.0), *thin(norms, width)], "served") + plot.dots(told, "served")
     about = f"{len(norms)} changes, the last at {compact(norms[-1][1])}"
     return picture(width, 220, body + plot.axis("rows of the stream"), "Distance of the state from the source", about)
 
@@ -174,8 +199,8 @@ def history_chart(width: int, history: Entries, lines: Sequence[tuple[str, str, 
     write = metric.show if metric else compact
     plot = frame(width, 220, (known[0][3][0][0], known[0][3][-1][0]), ys, bottom=42)
     body = plot.grid(lambda v: axis_value(metric, v) if metric else plain(v))
-    body += "".join(plot.line(thin(pairs, MANY), class_) for _, _, class_, pairs in known)
-    body += plot.hits(readings([(name, class_, pairs) for _, name, class_, pairs in known], write, "epoch"))
+    body += "".join(plot.line(thin(pairs, width), class_) for _, _, class_, pairs in known)
+    body += plot.hits(readings([(name, class_, pairs) for _, name, class_, pairs in known], write, width, "epoch"))
     about = "; ".join(f"{name} ends at {write(final(pairs))}" for _, name, _, pairs in known)
     title = metric.name if metric else "loss"
     return picture(width, 220, body + plot.axis("epoch"), f"{title} in training", about)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aet.report.text import Metric, decimal, mapping, number, plural
+from aet.report.text import Metric, count, decimal, mapping, number, plural
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Answer:
     harm: tuple[float | None, float | None, float | None]
     margin: float
     worst: float | None
+    window: float | None
     stream: bool
     rows: float | None
     labels: float | None
@@ -37,6 +38,11 @@ class Answer:
         return self.metric.gain(self.source, self.served)
 
     @property
+    def stretch(self) -> str:
+        """The rows that fared worst, in words."""
+        return f"worst {count(self.window)} rows" if self.window else "worst stretch"
+
+    @property
     def safe(self) -> bool | None:
         """True where the whole interval of the harm is within the margin, False where it is above zero."""
         _, low, high = self.harm
@@ -46,10 +52,11 @@ class Answer:
 
 
 def answer(record: Mapping[str, Any]) -> Answer:
-    """Gather the numbers of the headline from a record."""
+    """Gather the numbers of the headline from a record: on the scale of the stream's scores where there is a stream."""
     model, stream, summary = (mapping(record, key) for key in ("model", "stream", "summary"))
     harm = mapping(summary, "harm")
-    metric = Metric(str(model.get("metric") or "accuracy"))
+    served = bool(stream or summary or record.get("parts") or record.get("curve"))
+    metric = Metric(str((served and model.get("score")) or model.get("metric") or "accuracy"))
     labels = number(stream.get("labels"))
     return Answer(
         metric=metric,
@@ -59,8 +66,9 @@ def answer(record: Mapping[str, Any]) -> Answer:
         oracle=number(summary.get("oracle")),
         harm=(number(harm.get("mean")), number(harm.get("low")), number(harm.get("high"))),
         worst=number(harm.get("worst_window")),
+        window=number(harm.get("window")),
         margin=0.01 if (margin := number(stream.get("margin"))) is None else margin,
-        stream=bool(stream or summary or record.get("parts") or record.get("curve")),
+        stream=served,
         rows=number(stream.get("rows")),
         labels=labels,
     )
@@ -118,14 +126,14 @@ def verdict(a: Answer) -> str:
     if not a.safe:
         return "; serving did harm"
     if a.worst is not None and a.worst > 100 * a.margin:
-        return f", and serving was safe on the whole, but the worst 1,000 rows lost {decimal(a.worst)} points"
+        return f", and serving was safe on the whole, but the {a.stretch} lost {decimal(a.worst)} points"
     return ", and serving was safe"
 
 
 def gap_closed(a: Answer) -> float | None:
     """100 · (served − source) / (oracle − source), clipped to ±100, if the oracle is 5 points ahead.
 
-    >>> a = Answer(Metric("accuracy"), .9, .6, .75, .8, (None,) * 3, None, .01, True, None, None)
+    >>> a = answer({"model": {}, "summary": {"source": 0.6, "served": 0.75, "oracle": 0.8}})
     >>> round(gap_closed(a))
     75
     """

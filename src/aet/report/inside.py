@@ -120,6 +120,7 @@ def filled(chart: str) -> str:
 def training(record: Record, metric: Metric) -> str:
     """How the source came to be."""
     model = mapping(record, "model")
+    metric = Metric(str(model.get("metric") or metric.key))  # of the training, not of the stream
     history = entries(model, "history")
     losses = [("loss", "training rows", "source"), ("valid_loss", "held-out rows", "stream")]
     lines = filled(twice(lambda width: charts.history_chart(width, history, losses, None), HALF))

@@ -35,6 +35,7 @@ WORDS = {
     "proposal": "what the adapted model would score if it were always served",
     "served": "what was really answered, after the guard had its say",
     "harm": "source − served in points, with its paired 95\u00a0% interval; below zero is a gain",
+    "closeness": "1 − |error| in standard deviations of the target, at least 0, as a mean; 100\u00a0% is exact",
     "moved by": "distance between a column's values in training and in the stream",
     "forwards": "passes through the model for each row, the source's included; a backward counts as two",
 }
@@ -50,7 +51,7 @@ def render(record: Mapping[str, Any]) -> str:
         record: what the run knows of itself; only `title` and `model` are needed.
 
     Returns:
-        HTML, a few hundred kilobytes at most.
+        HTML, half a megabyte at most, however long the stream was; only many pictures may add to that.
 
     Raises:
         DataError: `title` or `model` is missing, or a number is none.
@@ -77,7 +78,7 @@ def render(record: Mapping[str, Any]) -> str:
         headline=headline(record),
         contents="".join(f'<a href="#{key}">{title}</a>' for key, title in links),
         sections="".join(body),
-        words=words() if answer(record).stream else "",
+        words=words(metric) if answer(record).stream else "",
         made=made_by(record),
         style=style,
         script=script,
@@ -133,9 +134,10 @@ def subtitle(record: Mapping[str, Any]) -> str:
     return " · ".join(s for s in said if s)
 
 
-def words() -> str:
-    """The words of the report, explained."""
-    listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in WORDS.items())
+def words(metric: Metric) -> str:
+    """The words of the report, explained; closeness only where it is what was measured."""
+    known = {word: meaning for word, meaning in WORDS.items() if word != "closeness" or word == metric.key}
+    listed = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in known.items())
     return f'<h2>Words</h2><dl class="words">{listed}</dl>'
 
 

@@ -135,8 +135,8 @@ class Plot:
         return "".join(line(self.x(x), self.top, self.x(x), self.bottom + drop, class_, tip(words)) for x, words in at)
 
     def rug(self, at: Iterable[tuple[float, str]], y: float) -> str:
-        """Small dots at `y`."""
-        return "".join(dot(self.x(x), y, 2.4, "rug", tip(words)) for x, words in at)
+        """Small dots at `y`; without words where something else says them."""
+        return "".join(dot(self.x(x), y, 2.4, "rug", tip(words) if words else "") for x, words in at)
 
     def hits(self, at: Sequence[tuple[float, str]]) -> str:
         """Invisible columns that say what holds at their row when pointed at."""

@@ -10,21 +10,24 @@ from aet.report import bars, charts, strips
 from aet.report.blocks import Legend, figure, note, pair, section, table
 from aet.report.headline import answer, unknown
 from aet.report.plot import Span
-from aet.report.svg import HALF, twice
+from aet.report.svg import HALF, thin, twice
 from aet.report.text import Metric, compact, count, decimal, entries, escape, mapping, number, percent, plural
 
 Record = Mapping[str, Any]
 TOP = 12
+PARTS = 20
 EVENTS = {
     "asked": "asked for labels",
     "feedback": "labels came",
+    "refused": "labels refused",
+    "proposal": "other proposal",
     "served": "adapted served",
     "held": "held back",
     "undo": "undone",
     "reset": "reset",
     "quarantined": "set aside",
 }
-EVENTS_SHOWN = 30
+EVENTS_SHOWN, EVENTS_FOLDED = 30, 120
 
 
 def length(record: Record) -> float:
@@ -177,8 +180,11 @@ def by_part(record: Record, metric: Metric) -> str:
         for p, (gain, _) in zip(parts, gains, strict=True)
     ]
     measured = any(number(p.get(n)) is not None for p in parts for n in ("source", "proposal", "served"))
-    chart = twice(lambda width: strips.parts_chart(width, parts, metric))
+    drawn = thin(parts, PARTS)
+    chart = twice(lambda width: strips.parts_chart(width, drawn, metric))
     body = figure(chart, shown, table(head, rows)) if measured else table(head, rows)
+    if measured and len(drawn) < len(parts):
+        body += note(f"Drawn: {len(drawn)} of {count(len(parts))} parts, evenly spaced.")
     return section("parts", "Part by part", finding, body)
 
 
@@ -190,14 +196,14 @@ def drift(record: Record, metric: Metric) -> str:
     lines = [e for e in every if strips.quantiles(e, "source") and strips.quantiles(e, "stream")]
     shares = [e for e in every if mapping(e, "source_shares") or mapping(e, "stream_shares")]
     first = every[0]
-    finding = f"{first.get('column', 'One column')} moved most, by {compact(number(first.get('distance')))}."
+    finding = f"{strips.compared(first)} moved most, by {compact(number(first.get('distance')))}."
     if (total := len(entries(record, "drift"))) > len(every):
         finding += f" Shown: {len(every)} of {count(total)} columns."
     shown = [("bar", "source", "training rows"), ("bar", "stream", "stream")]
     body = ""
     if lines:
         rows = [
-            [str(e.get("column", "")), compact(number(e.get("distance")))]
+            [strips.compared(e), compact(number(e.get("distance")))]
             + [compact(q) for key in ("source", "stream") for q in strips.quantiles(e, key)]
             + [strips.missing_words(e) or "as before"]
             for e in lines
@@ -307,7 +313,10 @@ def events(record: Record, metric: Metric) -> str:
     listed = [event(e) for e in happened]
     body = figure(chart) + f'<ol class="events">{"".join(listed[:EVENTS_SHOWN])}</ol>'
     if rest := listed[EVENTS_SHOWN:]:
-        more = f'<ol class="events" start="{EVENTS_SHOWN + 1}">{"".join(rest)}</ol>'
+        folded = thin(rest, EVENTS_FOLDED)
+        more = f'<ol class="events" start="{EVENTS_SHOWN + 1}">{"".join(folded)}</ol>'
+        if len(folded) < len(rest):
+            more += note(f"{len(folded)} of {count(len(rest))} events, evenly spaced.")
         body += f"<details><summary>The other {plural(len(rest), 'event')}</summary>{more}</details>"
     undone = sum(e.get("kind") in ("undo", "reset") for e in happened)
     taken = f"{plural(undone, 'change')} taken back" if undone else "nothing had to be taken back"

@@ -156,14 +156,24 @@ def drift_chart(width: int, columns: Entries) -> str:
         scale = Scale(*extent([*old, *new], 0.02), rows.start, rows.stop)
         group = entry.get("input")
         extra = str(group) if group and group != entry.get("column") else ""
-        drawn.append(rows.title(y, entry.get("column", "?"), f"in {extra}" if extra else ""))
+        drawn.append(rows.title(y, compared(entry), f"in {extra}" if extra else ""))
         drawn.append(flow(old, new, y, scale) + strip(old, y - 7, scale, "source") + strip(new, y + 7, scale, "stream"))
         drawn.append(rows.figure(y, compact(number(entry.get("distance"))), class_="label strong"))
         drawn.append(rows.figure(y - 6 if missing_words(entry) else y, f"{compact(old[2])} → {compact(new[2])}", 1))
         if rows.wide:
             drawn.append(label(width - 100, y + 12, missing_words(entry), class_="small alert", anchor="end"))
-    about = "; ".join(f"{e.get('column')} moved by {compact(number(e.get('distance')))}" for e in columns)
+    about = "; ".join(f"{compared(e)} moved by {compact(number(e.get('distance')))}" for e in columns)
     return picture(width, 18 + len(columns) * rows.step + 4, "".join(drawn), "Columns that moved most", about)
+
+
+def compared(entry: Mapping[str, Any]) -> str:
+    """What is compared of a column: its values, or what was measured of them.
+
+    >>> compared({"column": "comment", "measure": "length"}), compared({"column": "age"})
+    ('length of comment', 'age')
+    """
+    measure, column = entry.get("measure"), str(entry.get("column", "?"))
+    return f"{measure} of {column}" if measure else column
 
 
 def quantiles(entry: Mapping[str, Any], key: str) -> list[float]:

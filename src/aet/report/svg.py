@@ -6,12 +6,14 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aet.report.text import escape
 
 WIDE, HALF, NARROW = 920, 440, 342
 FONT = 12.5
 Point = tuple[float, float | None]
+T = TypeVar("T")
 
 
 def tag(name: str, content: str = "", **attributes: object) -> str:
@@ -167,7 +169,7 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     return places
 
 
-def thin(items: Sequence[Point], most: int) -> list[Point]:
+def thin(items: Sequence[T], most: int) -> list[T]:
     """At most `most` items at even steps, always with the first and the last."""
     if len(items) <= most:
         return list(items)

@@ -194,7 +194,7 @@ class Metric:
     @property
     def share(self) -> bool:
         """Whether the metric is a share of answers, written in percent."""
-        return self.key.endswith(("accuracy", "f1", "precision", "recall", "match", "jaccard"))
+        return self.key.endswith(("accuracy", "f1", "precision", "recall", "match", "jaccard", "closeness"))
 
     @property
     def lower(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aet.report.bars import balance, interval
+from aet.report.blocks import note
 from aet.report.headline import Answer, answer, gap_closed, sentence
 from aet.report.svg import twice
 from aet.report.text import (
@@ -38,8 +39,18 @@ def headline(record: Record) -> str:
     known = len([e for e in entries(record, "events") if e.get("kind") == "quarantined"])
     aside = number(mapping(record, "stream").get("quarantined")) or known
     words = f"{plural(aside, 'row')} could not be read and {'was' if aside == 1 else 'were'} set aside."
-    note = f'<p class="note">{escape(words)}</p>' if aside else ""
-    return f'<p class="answer">{escape(sentence(a))}</p>{drawn}{tiles(record, a)}{note}'
+    said = (note(words) if aside else "") + unknown(record)
+    return f'<p class="answer">{escape(sentence(a))}</p>{drawn}{tiles(record, a)}{said}'
+
+
+def unknown(record: Record) -> str:
+    """How many true answers were none that the model can give."""
+    rows = number(mapping(record, "summary").get("unknown"))
+    if not rows:
+        return ""
+    if mapping(record, "model").get("output") == "label":
+        return note(f"{plural(rows, 'row')} had a class that the model does not know; each counts as a wrong answer.")
+    return note(f"{plural(rows, 'row')} had a true answer that the model cannot read; they are not scored.")
 
 
 def tiles(record: Record, a: Answer) -> str:
@@ -101,7 +112,7 @@ def harm(a: Answer) -> str:
         drawn = interval(mean, low, high, 100 * a.margin)
         said.append(f"95{SPACE}% interval {signed(low)} to {signed(high)}; below zero is a gain.")
     if a.worst is not None:
-        said.append(f"Worst 1,000 rows: {signed(a.worst)}.")
+        said.append(f"{a.stretch.capitalize()}: {signed(a.worst)}.")
     return tile(f"harm, source {MINUS} served", big(signed(mean), "points"), " ".join(said), drawn=drawn)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aet.batch import Batch
+from aet.focus import focus
 from aet.model import Model
 from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
 
@@ -71,10 +72,3 @@ def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:
         mean = total / tokens
         layers.append(Moments(mean.float(), (squares / tokens - mean.square()).clamp_min(1e-6).sqrt().float()))
     return layers
-
-
-@torch.no_grad()
-def focus(model: Model, batch: Batch, rows: int = 256) -> Tensor:
-    """How much of each row's answer comes from each token, (B, T); see `Trunk.focus`."""
-    pieces = [model.trunk.focus(*model.tokens(batch[index])) for index in torch.arange(len(batch)).split(rows)]
-    return torch.cat(pieces)

@@ -1,0 +1,48 @@
+"""The guide's examples run as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import aet
+from aet.config import Config
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, flags=re.DOTALL)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """january.csv, and a run of rows like it, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(300, 3))
+    frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(machine=np.where(x[:, 0] > x[:, 1], "hot", "idle"))
+    frame.to_csv("january.csv", index=False)
+    aet.train(frame, target="machine", out="runs/machine", config={"train": {"epochs": 3}})
+    return frame
+
+
+def test_serving(files):
+    (block,) = blocks("python")
+    told = block.replace("stream.feedback(worth, labels)", "stream.feedback(worth, truth[worth])")
+    assert told != block
+    names = {"truth": files["machine"]}
+    exec(compile(told, "guide.md", "exec"), names)
+    assert names["stream"].labels == 16
+    assert names["stream"].method.labels == 0, "undone"
+    assert aet.adaptation.Stream.load(names["model"], "runs/january").rows == 300
+
+
+def test_settings(tmp_path):
+    (block,) = blocks("yaml")
+    (tmp_path / "settings.yaml").write_text(block, encoding="utf-8")
+    settings = Config.read(tmp_path / "settings.yaml")
+    assert (settings.model.dim, settings.data["time"]) == (96, "when")

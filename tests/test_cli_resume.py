@@ -55,8 +55,8 @@ def test_killed_and_interrupted_runs_go_on_exactly(tmp_path, monkeypatch):
 
     epochs = []
 
-    def save_and_interrupt(path, model, optimiser, progress, mark, save=checkpoint.save):
-        save(path, model, optimiser, progress, mark)
+    def save_and_interrupt(path, model, optimiser, progress, mark, switches, save=checkpoint.save):
+        save(path, model, optimiser, progress, mark, switches)
         epochs.append(progress.epoch)
         if len(epochs) == 5:
             raise KeyboardInterrupt  # what Ctrl-C raises; workers of a parallel test run ignore the signal itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
 WORDS = ("red", "blue", "green", "dog", "cat", "tree", "runs", "sleeps", "today", "again")
 
@@ -66,3 +67,10 @@ def mixed(rows=200, seed=0):
     for column in ("number", "category", "text"):
         frame.loc[rng.random(rows) < 0.08, column] = None
     return frame
+
+
+def loose_tensors(module):
+    """Names of tensors that are neither parameters nor buffers, which `.to(device)` would leave behind."""
+    kept = {"_parameters": None, "_buffers": None, "_modules": None}
+    held = [(name, value) for part in module.modules() for name, value in ({**vars(part), **kept}).items()]
+    return [name for name, value in held if isinstance(value, Tensor)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import aet
-from aet.adaptation import Earned, Feedback
+from aet.adaptation import Earned, Feedback, Stream
 from aet.adaptation.stream import HISTORY
 from aet.attention.state import ElasticState
 from aet.errors import ConfigError, FeedbackError, ForgottenRow
@@ -264,6 +264,14 @@ class TestUndo:
         assert stream.guard.to_dict() == evidence
         with pytest.raises(FeedbackError, match="already"):
             stream.feedback([15], ["p"])
+
+    def test_ids_of_numpy_can_be_undone_and_saved(self, model, tmp_path):
+        stream, truth = served(model, adapt="feedback")
+        stream.feedback(np.arange(4), truth[:4])
+        stream.undo()
+        copy = Stream.load(model, stream.save(tmp_path / "s", rows=True))
+        copy.feedback(np.arange(4), truth[:4])
+        assert not copy.state.equal(ElasticState.zeros(model))
 
     def test_undoes_what_batches_moved(self, model):
         for adapt in ("align", "restandardise", "prior", "tent"):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aet.attention.state import ElasticState, applied, merge, name_elastic
 from aet.batch import Batch
@@ -15,6 +15,7 @@ from aet.inputs import INPUTS
 from aet.schema import KINDS
 from aet.training.drift import drifted
 
+from ..made import loose_tensors
 from .examples import EXAMPLES
 
 DIM, ROWS, RADIUS = 6, 60, 5.0
@@ -152,9 +153,7 @@ def test_unknown_settings_are_errors(kind):
 @every_kind
 def test_tensors_move_with_the_module(kind):
     """Every tensor is a parameter or a buffer, so that `.to(device)` finds it."""
-    for module in fitted(kind).modules():
-        held = {**vars(module), "_parameters": None, "_buffers": None, "_modules": None}
-        assert not [name for name, value in held.items() if isinstance(value, Tensor)]
+    assert not loose_tensors(fitted(kind))
 
 
 @every_kind

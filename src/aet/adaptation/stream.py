@@ -226,14 +226,14 @@ class Stream:
         Raises FeedbackError (unknown id, a second label, a class the model does not know) or ForgottenRow (no longer
         kept); then nothing has changed.
         """
-        ids, labels = list(ids), list(labels)
+        ids, labels = [plain_id(i) for i in ids], list(labels)
         if len(ids) != len(labels):
             raise FeedbackError(f"Each id takes one label: got {len(ids)} ids and {len(labels)} labels.")
         if not ids:
             return
         with self._lock:
             targets = self.model.output.encode(label_frame(labels, self.model.schema.targets))
-            rows, weights = self.kept.take([plain_id(i) for i in ids])
+            rows, weights = self.kept.take(ids)
             rows = Batch(values=rows.values, target=targets)
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
             before = self.guard.serving

@@ -52,7 +52,7 @@ def fit(
     rows_a_step = settings.batch_size * settings.accumulate
     steps_an_epoch = -(-len(train) // rows_a_step)
     mark = checkpoint.fingerprint(model, model.config.model_dump(), train, valid)
-    train, valid = relative(train), relative(valid)
+    train, valid = replace(relative(train), positions=torch.arange(len(train))), relative(valid)
     path = folder / CHECKPOINT if folder else None
     worn = worlds(model, valid, settings.drift, torch.Generator().manual_seed(seed))
     saved = time.monotonic()

@@ -40,6 +40,7 @@ class Run:
     model: Model
     optimiser: torch.optim.Optimizer
     train: Batch
+    """All training rows; `positions` are their places here, and stay with the rows of a batch."""
     valid: Batch
     steps: int
     """Optimiser steps of the whole run, if it is not stopped early."""

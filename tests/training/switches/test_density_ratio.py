@@ -76,6 +76,7 @@ def test_a_sample_like_the_training_rows_weighs_them_about_alike(tmp_path):
 def test_a_weight_of_two_is_the_row_given_twice_and_of_zero_the_row_left_out(target):
     model, train, valid = prepared(signs(150))
     model.eval()
+    train = replace(train, positions=torch.arange(len(train)))
     run, switch = run_of(model, train, valid), DensityRatio(file=target)
     switch.ratios = torch.zeros(len(train))
     switch.ratios[[7, 3, 5, 2]] = torch.tensor([2.0, 0.0, 1.0, 1.0])
@@ -95,6 +96,7 @@ def gradient(model, loss):
 
 def test_losses_asked_for_again_are_of_the_same_rows(target):
     model, train, valid = prepared(signs(150))
+    train = replace(train, positions=torch.arange(len(train)))
     run, switch = run_of(model, train, valid), DensityRatio(file=target)
     switch.ratios = torch.arange(len(train)) * 1.0
     run.rows = torch.arange(4)

@@ -56,7 +56,6 @@ class DensityRatio(RowWeights):
             raise ConfigError("The setting clip of the switch 'density_ratio' is above 0; got 0: all rows would go.")
         self.ratios = torch.empty(0)
         """The weight of each training row (N,)."""
-        self.place = 0
 
     def begin(self, run: Run) -> None:
         """The weights of all training rows."""
@@ -86,16 +85,10 @@ class DensityRatio(RowWeights):
         return model.encode(checked.frame)
 
     def weights(self, run: Run, seen: Pass) -> Tensor:
-        """Of the next rows: the pieces of a step come in the order of its rows, in every pass."""
-        rows = run.rows[self.place : self.place + len(seen.batch)]
-        self.place = (self.place + len(rows)) % len(run.rows)
+        """Of these training rows."""
+        assert seen.batch.positions is not None
         self.calls += 1
-        return self.ratios[rows].to(seen.losses)
-
-    def stepped(self, run: Run) -> None:
-        """The next step's rows are new."""
-        super().stepped(run)
-        self.place = 0
+        return self.ratios[seen.batch.positions.cpu()].to(seen.losses)
 
     def acted(self) -> str:
         """How far the weights differ: (Σw)²/(n Σw²) of the rows are left in effect."""

@@ -8,7 +8,7 @@ after each step t. The average is validated and kept; training goes on from w it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -37,11 +37,9 @@ class Ema(Switch):
         self.mean = dict(zip(self.mean, torch._foreach_lerp(list(self.mean.values()), weights, 1 - keep), strict=True))
         self.calls += 1
 
-    @contextmanager
-    def epoch(self, run: Run) -> Iterator[None]:
+    def epoch(self, run: Run) -> AbstractContextManager[None]:
         """The average stands in for the weights."""
-        with swapped(run, self.mean):
-            yield
+        return swapped(run, self.mean)
 
     def acted(self) -> str:
         """Steps averaged."""

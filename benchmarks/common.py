@@ -1,10 +1,11 @@
-"""What the benchmarks share: one record a number, the command line, and where JSON goes."""
+"""What the benchmarks share: one record a number, the command line, where JSON goes, and going on after a stop."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,3 +40,38 @@ def write(records: Sequence[Record], path: Path | None) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([asdict(r) for r in records], indent=1) + "\n", encoding="utf-8")
+
+
+class Done:
+    """Figures of finished parts, a line each in `path`, so that a long benchmark goes on where it was stopped.
+
+    A part is known by its key: change what it computes and the key must change too. Without a path nothing is kept.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.known: dict[str, dict[str, float]] = {}
+        if path and path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                self.known[entry["key"]] = entry["figures"]
+
+    def get(self, key: str, compute: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """The figures of a part, computed unless they are known."""
+        if key not in self.known:
+            self.known[key] = compute()
+            if self.path:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"key": key, "figures": self.known[key]}) + "\n")
+        return self.known[key]
+
+
+def partial(path: Path | None) -> Path | None:
+    """Where the finished parts of the benchmark that writes `path` are kept: beside it."""
+    return path.with_suffix(".partial.jsonl") if path else None
+
+
+def summary(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation over seeds (0 for one)."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

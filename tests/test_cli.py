@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -355,7 +356,41 @@ def test_interrupted_training_says_how_to_go_on(folder, tmp_path, monkeypatch):
     assert str(tmp_path / "run") in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["train", "predict", "evaluate", "stream", "report", "demo"])
+def test_switches_are_listed():
+    listed = {entry["name"]: entry for entry in answer("switches")["switches"]}
+    assert listed["sam"]["settings"] == {"rho": 0.05}
+    assert "Sharpness-aware" in listed["sam"]["does"]
+    assert "label_smoothing" in call("switches").stdout
+
+
+def test_switches_are_turned_on_and_compared(folder):
+    given = ("train", folder / "rows.csv", "--target", "colour", *SMALL, "--switch", "ema:decay=0.5")
+    found = answer(*given, "--compare", "--out", folder / "compared")
+    assert found["switches"][0]["settings"] == {"decay": 0.5}
+    assert [entry["part"] for entry in found["worth"]] == ["ema"]
+    done = call(*given, "--switch", "sam", "--compare", "--out", folder / "compared")
+    assert "gain under drift" in done.stdout
+    assert "On: sam" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["emma"], "Did you mean 'ema'"),
+        (["ema:decai=0.5"], "Did you mean 'decay'"),
+        (["ema:0.5"], "takes name=value"),
+        (["ema", "ema:decay=0.5"], "names 'ema' twice"),
+        (["ema:decay=["], "no YAML|not a YAML"),
+    ],
+)
+def test_switches_that_cannot_be(folder, given, sentence):
+    options = [word for text in given for word in ("--switch", text)]
+    done = call("train", folder / "rows.csv", "--target", "colour", "--out", folder / "never", *options)
+    assert done.exit_code == 2
+    assert re.search(sentence, done.stderr)
+
+
+@pytest.mark.parametrize("verb", ["train", "switches", "predict", "evaluate", "stream", "report", "demo"])
 def test_help_has_an_example(verb):
     done = call(verb, "--help")
     assert done.exit_code == 0

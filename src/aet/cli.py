@@ -46,6 +46,11 @@ def train(
     ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
     output: Annotated[str | None, typer.Option(help="Kind of answer: label, multilabel or number.")] = None,
     header: Annotated[bool | None, typer.Option(help="Whether the first row holds names.", show_default="look")] = None,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(help="An adaptive part of training to turn on: ema, or sam:rho=0.1,adaptive=true."),
+    ] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Train without each part too: what was it worth?")] = False,
     set: Annotated[list[str] | None, typer.Option(help="A setting: train.epochs=40.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -75,11 +80,25 @@ def train(
             header=header,
             out=folder,
             config=settings,
+            switches=options.switches(switch or []),
+            compare=compare,
             progress=here.progress,
         )
         answer = show.trained(model, folder)
         here.give(answer)
-        here.show(show.figures(answer["valid"], "On the rows held out"), f"Run folder: {folder}")
+        here.show(show.figures(answer["valid"], "On the rows held out"), *show.worth_tables(model))
+        here.show(f"Run folder: {folder}")
+
+
+@app.command(epilog="Example: aet switches")
+def switches(as_json: Json = False) -> None:
+    """List the adaptive parts of training that `aet train --switch` turns on."""
+    from aet.commands import show
+
+    with session(as_json) as here:
+        table, records = show.switch_table()
+        here.give({"switches": records})
+        here.show(table)
 
 
 @app.command(epilog="Example: aet predict runs/gas rows.csv --out answers.csv")

@@ -83,6 +83,7 @@ def test_full_page_is_sound():
         "events",
         "state",
         "training",
+        "worth",
         "cost",
     ]
     linked = {attrs["href"] for tag, attrs in tree.tags if tag == "a"}
@@ -115,7 +116,7 @@ def test_every_chart_says_what_it_shows():
 
 def test_every_chart_has_its_numbers_beside_it():
     page = render(make_record())
-    for key in ("stream", "parts", "drift", "attention", "confidence", "guard", "state", "training", "cost"):
+    for key in ("stream", "parts", "drift", "attention", "confidence", "guard", "state", "training", "worth", "cost"):
         body = page.split(f'<section id="{key}"')[1].split("</section>")[0]
         assert "<details><summary>The numbers as a table</summary>" in body, key
         assert "<table>" in body, key
@@ -161,10 +162,27 @@ def test_only_pictures_inside_the_record_are_shown():
 def test_training_alone():
     record = make_record()
     page = render({key: record[key] for key in ("title", "created", "version", "model")})
-    assert sections(page) == ["training"]
+    assert sections(page) == ["training", "worth"]
     assert "On rows it did not train on, the model reaches 97.8\u00a0% accuracy." in page
     assert "stream.report" not in page
     assert "harm" not in page.split("</style>")[1].split("<script>")[0]
+
+
+def test_what_parts_were_worth():
+    record = make_record()
+    page = render(record).split('<section id="worth"')[1].split("</section>")[0]
+    assert "What each part was worth" in page
+    assert "ema raised accuracy beyond the noise of the rows." in page
+    assert "averaged 240 steps" in page
+    assert "+2.10" in page
+    assert "all together" in page
+    for entry in record["model"]["worth"]:
+        entry["low"], entry["high"] = -0.01, 0.03
+    assert "No part changed accuracy by more than the noise of the rows." in render(record)
+    record["model"]["worth"] = None
+    assert "What was switched on" in render(record)
+    record["model"]["switches"] = []
+    assert '<section id="worth"' not in render(record)
 
 
 def test_least_record():

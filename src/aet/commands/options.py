@@ -37,7 +37,12 @@ def pairs(given: Sequence[str], option: str, last: bool = False) -> dict[str, st
     return found
 
 
-EXAMPLES = {"--groups": "s00=c2:c9", "--kind": "comment=text", "--set": "train.epochs=40"}
+EXAMPLES = {
+    "--groups": "s00=c2:c9",
+    "--kind": "comment=text",
+    "--set": "train.epochs=40",
+    "--switch": "sam:rho=0.1",
+}
 
 
 def groups(given: Sequence[str]) -> dict[str, str | list[str]]:
@@ -76,6 +81,27 @@ def settings(file: Path | None, given: Sequence[str]) -> dict[str, Any]:
                 raise ConfigError(f"--set {path}: {section!r} is a value, {place!r}, not a section. Check the name.")
         place[name] = value
     return read
+
+
+def switches(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Names with their settings: `name`, or `name:setting=value,setting=value` (YAML values).
+
+    >>> switches(["ema", "sam:rho=0.1,adaptive=true"])
+    {'ema': {}, 'sam': {'rho': 0.1, 'adaptive': True}}
+    """
+    import yaml
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        name, _, rest = text.partition(":")
+        if name in found:
+            raise ConfigError(f"--switch names {name!r} twice. Give all its settings at once.")
+        read = pairs(rest.split(",") if rest else [], "--switch")
+        try:
+            found[name] = {setting: yaml.safe_load(value) for setting, value in read.items()}
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--switch {text}: not a YAML value ({error}). Use --set for long values.") from error
+    return found
 
 
 def default_out(target: Sequence[str] | None, given: Mapping[str, Any]) -> Path:

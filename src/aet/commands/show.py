@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,47 @@ def trained(model: Model, folder: Path) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in model.parameters()),
         "state_bytes": ElasticState.zeros(model).nbytes,
         "seconds": report["seconds"],
+        "switches": report["switches"],
+        "worth": report.get("worth"),
     }
+
+
+def worth_tables(model: Model) -> list[Table]:
+    """What each part that was on was worth, in one table; none if nothing was compared."""
+    from rich.table import Table
+
+    records = model.report.get("worth")
+    if not records:
+        return []
+    title = f"Gain in {records[0]['score']} by each part, with its paired 95 % interval over the held-out rows"
+    table = Table(title=title, title_justify="left")
+    table.add_column("part")
+    for name in ("with", "without", "gain", "interval", "gain under drift"):
+        table.add_column(name, justify="right")
+    for record in records:
+        with_, without, gain, low, high = (
+            100 * record[key] for key in ("with", "without", "difference", "low", "high")
+        )
+        drifted = f"{100 * record['drifted']['difference']:+.2f}" if "drifted" in record else UNKNOWN
+        interval = f"{low:+.2f} to {high:+.2f}"
+        table.add_row(record["part"], f"{with_:.2f}", f"{without:.2f}", f"{gain:+.2f}", interval, drifted)
+    return [table]
+
+
+def switch_table() -> tuple[Table, list[dict[str, Any]]]:
+    """Every switch: what it does, and its settings with their defaults."""
+    from rich.table import Table
+
+    from aet.training import switches as _known  # noqa: F401 (they register themselves)
+    from aet.training.switch import SWITCHES
+
+    table = Table("switch", "settings", "what it does", title="Turn one on with --switch NAME[:setting=value,...]")
+    records = []
+    for name in sorted(SWITCHES):
+        does = (inspect.getmodule(SWITCHES[name]).__doc__ or "").splitlines()[0]
+        records.append({"name": name, "settings": SWITCHES[name].defaults, "does": does})
+        table.add_row(name, ", ".join(f"{key}={value}" for key, value in SWITCHES[name].defaults.items()), does)
+    return table, records
 
 
 def figures(values: Mapping[str, float], title: str) -> Table:

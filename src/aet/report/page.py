@@ -16,6 +16,7 @@ from aet.report import inside, sections
 from aet.report.headline import answer
 from aet.report.text import Metric, date, escape, mapping
 from aet.report.tiles import headline
+from aet.report.worth import worth
 
 SECTIONS: tuple[Callable[[Mapping[str, Any], Metric], str], ...] = (
     sections.over_rows,
@@ -27,6 +28,7 @@ SECTIONS: tuple[Callable[[Mapping[str, Any], Metric], str], ...] = (
     sections.events,
     inside.state,
     inside.training,
+    worth,
     inside.cost,
 )
 

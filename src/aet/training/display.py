@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,10 +29,31 @@ def say(schema: Schema, train: int, held: int, problems: Mapping[int, str], conf
         else "Training for shift is off (train.drift = 0).",
         markup=False,
     )
+    for name, settings in config.train.switches.items():
+        console.print(f"On: {name}{named(settings)}", markup=False, highlight=False)
+
+
+def say_acted(records: Sequence[Mapping[str, Any]]) -> None:
+    """What each switch did."""
+    from rich.console import Console
+
+    for record in records:
+        Console(stderr=True).print(f"{record['name']}: {record['acted']}.", markup=False, highlight=False)
+
+
+def named(settings: Mapping[str, Any]) -> str:
+    """Settings in brackets, nothing where there are none.
+
+    >>> named({"rho": 0.1, "adaptive": True}), named({})
+    (' (rho 0.1, adaptive True)', '')
+    """
+    return f" ({', '.join(f'{name} {value}' for name, value in settings.items())})" if settings else ""
 
 
 @contextmanager
-def epoch_bar(epochs: int, metric: str, shown: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+def epoch_bar(
+    epochs: int, metric: str, shown: bool, title: str = "training"
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A progress bar with loss, metric and time left; gives the function to call after each epoch."""
     if not shown:
         yield lambda record: None
@@ -41,7 +62,7 @@ def epoch_bar(epochs: int, metric: str, shown: bool) -> Iterator[Callable[[dict[
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("training"),
+        TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.description}"),

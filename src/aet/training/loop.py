@@ -102,10 +102,12 @@ def fit(
             with contextlib.ExitStack() as weights_to_keep:
                 for switch in switches:
                     weights_to_keep.enter_context(switch.epoch(run))
-                record = {"epoch": epoch + 1, "loss": loss_seen, **validate(model, valid, worn)}
+                record: dict[str, Any] = {"epoch": epoch + 1, "loss": loss_seen, **validate(model, valid, worn)}
                 if record["valid_loss"] < progress.best:
                     progress.best, progress.waited = record["valid_loss"], 0
                     progress.weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+            if switches:
+                record["acted"] = {switch.name: switch.acted() for switch in switches}
             progress.history.append({**record, "seconds": round(time.monotonic() - started, 3)})
             on_epoch(progress.history[-1])
             if path and (time.monotonic() - saved > SAVE_EVERY or epoch + 1 == settings.epochs):

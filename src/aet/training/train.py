@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from aet.batch import Batch
 from aet.config import Config
 from aet.errors import ConfigError, DataError, nearest
 from aet.model import Model
@@ -18,10 +20,13 @@ from aet.run import make_folder
 from aet.schema import Schema, infer
 from aet.tables import read_table
 from aet.training import checkpoint
-from aet.training.display import epoch_bar, say
+from aet.training.display import epoch_bar, say, say_acted
 from aet.training.gather import gather
 from aet.training.loop import CHECKPOINT, fit, own_random
+from aet.training.parts import Switches, turned_on, without
 from aet.training.split import split
+from aet.training.worth import FOLDER as COMPARE
+from aet.training.worth import worth
 
 
 def train(
@@ -40,6 +45,8 @@ def train(
     header: bool | str | None = None,
     out: str | Path | None = None,
     config: Config | Mapping[str, Any] | str | Path | None = None,
+    switches: Switches | None = None,
+    compare: bool = False,
     progress: bool = False,
 ) -> Model:
     """Train a model on a table.
@@ -59,6 +66,8 @@ def train(
         header: whether a delimited file's first row holds names; found out by itself unless given.
         out: run folder; a run that was interrupted there is taken up again exactly.
         config: settings (`aet.config.Config`) as YAML file or mapping; arguments above may stand there under `data`.
+        switches: adaptive parts of training to turn on: names, or names with their settings, `{"sam": {"rho": 0.1}}`.
+        compare: train once more without each part that is on; `model.report["worth"]` says what each was worth.
         progress: show a progress bar.
 
     Raises:
@@ -88,11 +97,11 @@ def train(
         if name not in given:
             raise ConfigError(f"The setting data.{name} is unknown. {nearest(name, given)}")
     data = plain({**settings.data, **{name: value for name, value in given.items() if value is not None}})
-    settings = settings.model_copy(update={"data": data})
+    settings = turned_on(settings.model_copy(update={"data": data}), switches or {})
     options = dict(data)
     frame = read_table(source, header=options.pop("header", "infer"))
     schema = infer(frame, options.pop("target", None), **options)
-    return train_on(frame, schema, settings, Path(out) if out is not None else None, progress)
+    return train_on(frame, schema, settings, Path(out) if out is not None else None, progress, compare)
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,15 +117,25 @@ def plain(data: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None, progress: bool = False) -> Model:
+def train_on(
+    frame: Any, schema: Schema, config: Config, out: Path | None = None, progress: bool = False, compare: bool = False
+) -> Model:
     """Train on a table whose schema is known."""
+    if compare and not without(config):
+        raise ConfigError("There is nothing to compare: nothing is on. Turn a switch on, or leave compare out.")
     started = time.monotonic()
     checked = check_rows(frame, schema, need_target=True)
     rows, held = split(checked.frame, schema, config.train.valid, config.seed)
-    with own_random():
-        torch.manual_seed(config.seed)
-        model = Model(schema, config).fit_columns(checked.frame.iloc[rows])
-    train_rows, valid_rows = (model.encode(checked.frame.iloc[index], target=True) for index in (rows, held))
+
+    def fresh(settings: Config) -> tuple[Model, Batch, Batch]:
+        """An untrained model with its training and validation rows."""
+        with own_random():
+            torch.manual_seed(settings.seed)
+            made = Model(schema, settings).fit_columns(checked.frame.iloc[rows])
+        train_rows, valid_rows = (made.encode(checked.frame.iloc[index], target=True) for index in (rows, held))
+        return made, train_rows, valid_rows
+
+    model, train_rows, valid_rows = fresh(config)
     for name, part in (("training", train_rows), ("validation", valid_rows)):
         if part.weight is not None and not part.weight.any():
             raise DataError(
@@ -137,10 +156,26 @@ def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None
         "quarantined": len(checked.problems),
         "valid": model.output.metrics(model.logits(valid_rows), valid_rows.target),
         "history": history,
+        "switches": switch_records(config, history),
         "seconds": round(time.monotonic() - started, 3),
     }
+    if progress:
+        say_acted(model.report["switches"])
+    if compare:
+        took = sum(record["seconds"] for record in history)
+        model.report["worth"] = worth(model, fresh, took, out, progress)
     if out is not None:
         model.save(out)
         (out / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in history), encoding="utf-8")
         checkpoint.remove(out / CHECKPOINT)
+        if compare:
+            shutil.rmtree(out / COMPARE, ignore_errors=True)
     return model
+
+
+def switch_records(config: Config, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each switch that was on, its settings, and what it did."""
+    acted = history[-1].get("acted", {})
+    return [
+        {"name": name, "settings": settings, "acted": acted[name]} for name, settings in config.train.switches.items()
+    ]

@@ -390,7 +390,19 @@ def test_switches_that_cannot_be(folder, given, sentence):
     assert re.search(sentence, done.stderr)
 
 
-@pytest.mark.parametrize("verb", ["train", "switches", "predict", "evaluate", "stream", "report", "demo"])
+def test_a_search(folder):
+    given = ("tune", folder / "rows.csv", "--target", "colour", "--out", folder / "tuned", "--trials", "2", *SMALL)
+    found = answer(*given, "--switch", "ema")
+    assert found["score"] == "accuracy"
+    assert len(found["trials"]) == 2
+    done = call(*given, "--switch", "ema")
+    assert "2 trials" in done.stdout
+    assert "aet train" in done.stdout
+    used = call("train", folder / "rows.csv", "--config", folder / "tuned" / "best.yaml", "--out", folder / "best")
+    assert used.exit_code == 0, used.stderr
+
+
+@pytest.mark.parametrize("verb", ["train", "tune", "switches", "predict", "evaluate", "stream", "report", "demo"])
 def test_help_has_an_example(verb):
     done = call(verb, "--help")
     assert done.exit_code == 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aet.model import Model
     from aet.run import load
     from aet.training.train import train
+    from aet.training.tune import tune
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _DOORS = {
     "load": "aet.run",
     "replay": "aet.adaptation.replay",
     "train": "aet.training.train",
+    "tune": "aet.training.tune",
 }
 __all__ = [
     "ElasticClassifier",
@@ -37,6 +39,7 @@ __all__ = [
     "load",
     "replay",
     "train",
+    "tune",
 ]
 
 

@@ -90,6 +90,46 @@ def train(
         here.show(f"Run folder: {folder}")
 
 
+@app.command(epilog="Example: aet tune rows.csv --target gas --minutes 20 --out runs/tune-gas")
+def tune(
+    data: Data,
+    target: Annotated[list[str] | None, typer.Option(help="Column to answer; repeat for several 0/1 columns.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings as YAML: the start.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the search.", show_default="runs/tune-<target>")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try, in all.")] = 30,
+    minutes: Annotated[float | None, typer.Option(min=0, help="No trial begins after this time.")] = None,
+    switch: Annotated[list[str] | None, typer.Option(help="Search over these switches only.")] = None,
+    seed: Seed = None,
+    set: Annotated[list[str] | None, typer.Option(help="A setting that stays: train.epochs=40.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Search for the switches and rates that fit a table. The same command goes on with an interrupted search."""
+    from aet.commands import options, show
+    from aet.training.tune import BEST
+
+    with session(as_json) as here:
+        settings = options.settings(config, set or [])
+        folder = out or options.default_out(target, settings, "tune-")
+        here.going_on = f"The same command goes on with the search in {folder}."
+        import aet
+
+        found = aet.tune(
+            data,
+            target=target[0] if target and len(target) == 1 else target,
+            out=folder,
+            trials=trials,
+            minutes=minutes,
+            switches=switch,
+            seed=seed,
+            config=settings,
+            progress=here.progress,
+        )
+        here.give({"out": folder, "config": folder / BEST, **show.tuned(found)})
+        here.show(*show.tuned_tables(found), f"Train with it: aet train {data} --config {folder / BEST}")
+
+
 @app.command(epilog="Example: aet switches")
 def switches(as_json: Json = False) -> None:
     """List the adaptive parts of training that `aet train --switch` turns on."""

@@ -104,8 +104,8 @@ def switches(given: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def default_out(target: Sequence[str] | None, given: Mapping[str, Any]) -> Path:
-    """`runs/<target>`, the target as named here or in the settings.
+def default_out(target: Sequence[str] | None, given: Mapping[str, Any], what: str = "") -> Path:
+    """`runs/<what><target>`, the target as named here or in the settings.
 
     >>> default_out(["rain", "wind/gust"], {}).as_posix(), default_out(None, {"data": {"target": "gas"}}).as_posix()
     ('runs/rain-wind_gust', 'runs/gas')
@@ -113,4 +113,4 @@ def default_out(target: Sequence[str] | None, given: Mapping[str, Any]) -> Path:
     data = given.get("data")
     named = target or (data.get("target") if isinstance(data, dict) else None) or "run"
     names = [named] if isinstance(named, str) else list(named)
-    return Path("runs") / re.sub(r"[^\w-]+", "_", "-".join(map(str, names)))
+    return Path("runs") / (what + re.sub(r"[^\w-]+", "_", "-".join(map(str, names))))

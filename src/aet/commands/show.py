@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from aet.adaptation.replay import Replay
     from aet.model import Model
+    from aet.training.tune import Tuned
 
 UNKNOWN = "–"
 MAIN = ("source", "proposal", "served")
@@ -60,6 +61,34 @@ def worth_tables(model: Model) -> list[Table]:
         interval = f"{low:+.2f} to {high:+.2f}"
         table.add_row(record["part"], f"{with_:.2f}", f"{without:.2f}", f"{gain:+.2f}", interval, drifted)
     return [table]
+
+
+def tuned(found: Tuned) -> dict[str, Any]:
+    """What `aet tune` answers."""
+    return {
+        "settings": found.config.model_dump(mode="json"),
+        "score": found.score,
+        "worth": found.worth,
+        "trials": found.trials.astype(object).where(found.trials.notna(), None).to_dict("records"),
+    }
+
+
+def tuned_tables(found: Tuned, most: int = 5) -> list[Any]:
+    """The best trials, and what the search was worth on the rows that it never saw."""
+    from rich.table import Table
+
+    table = Table("trial", "validation loss", "seconds", "on", title="The best trials", title_justify="left")
+    for entry in found.trials.head(most).to_dict("records"):
+        loss, seconds = f"{entry['valid_loss']:.4f}", f"{entry['seconds']:.1f}"
+        table.add_row(str(entry["trial"]), loss, seconds, entry["on"] or "nothing")
+    stopped = int((found.trials["state"] != "complete").sum())
+    worth = {name: 100 * value for name, value in found.worth.items()}
+    return [
+        table,
+        f"{len(found.trials)} trials, {stopped} of them stopped early. On rows that the search never saw: "
+        f"{found.score} {worth['with']:.1f} with the settings found, {worth['without']:.1f} with those given; "
+        f"difference {worth['difference']:+.2f} points (95 % interval {worth['low']:+.2f} to {worth['high']:+.2f}).",
+    ]
 
 
 def switch_table() -> tuple[Table, list[dict[str, Any]]]:

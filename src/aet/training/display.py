@@ -90,3 +90,28 @@ def row_bar(total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=total)
         yield lambda rows: bar.advance(task, rows)
+
+
+@contextmanager
+def trial_bar(trials: int, shown: bool) -> Iterator[Callable[[int, float | None], None]]:
+    """A progress bar over the trials of a search; gives the function to call with how many are done, and the best."""
+    if not shown:
+        yield lambda done, best: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("searching"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=trials)
+
+        def after(done: int, best: float | None) -> None:
+            bar.update(task, completed=done, description="" if best is None else f"best loss {best:.4f}")
+
+        yield after

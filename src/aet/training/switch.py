@@ -93,6 +93,8 @@ class Switch:
     """Switches that cannot be on beside this one."""
     fractions: ClassVar[tuple[str, ...]] = ()
     """Settings that must be below 1."""
+    searched: ClassVar[bool] = True
+    """Whether `aet tune` tries it; not where it is meant for going on from a trained model."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = checked_settings(f"switch {self.name!r}", self.defaults, settings)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from aet.batch import Batch
@@ -80,7 +81,6 @@ def train(
     >>> model.predict(frame.head(2)).columns.tolist()
     ['id', 'prediction', 'confidence', 'problem']
     """
-    settings = Config.read(config) if seed is None else Config.read(config, seed=seed)
     given = {
         "target": target,
         "groups": groups,
@@ -93,15 +93,24 @@ def train(
         "output": output,
         "header": header,
     }
+    frame, schema, settings = described(source, config, seed, given)
+    settings = turned_on(settings, switches or {})
+    return train_on(frame, schema, settings, Path(out) if out is not None else None, progress, compare)
+
+
+def described(
+    source: Any, config: Config | Mapping[str, Any] | str | Path | None, seed: int | None, given: Mapping[str, Any]
+) -> tuple[pd.DataFrame, Schema, Config]:
+    """The table, its schema and the settings, of the arguments of `train` that say what the columns are."""
+    settings = Config.read(config) if seed is None else Config.read(config, seed=seed)
     for name in settings.data:
         if name not in given:
             raise ConfigError(f"The setting data.{name} is unknown. {nearest(name, given)}")
     data = plain({**settings.data, **{name: value for name, value in given.items() if value is not None}})
-    settings = turned_on(settings.model_copy(update={"data": data}), switches or {})
     options = dict(data)
     frame = read_table(source, header=options.pop("header", "infer"))
     schema = infer(frame, options.pop("target", None), **options)
-    return train_on(frame, schema, settings, Path(out) if out is not None else None, progress, compare)
+    return frame, schema, settings.model_copy(update={"data": data})
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,9 +127,15 @@ def plain(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train_on(
-    frame: Any, schema: Schema, config: Config, out: Path | None = None, progress: bool = False, compare: bool = False
+    frame: Any,
+    schema: Schema,
+    config: Config,
+    out: Path | None = None,
+    progress: bool = False,
+    compare: bool = False,
+    watch: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> Model:
-    """Train on a table whose schema is known."""
+    """Train on a table whose schema is known; `watch` sees each epoch's record, and may end training by raising."""
     if compare and not without(config):
         raise ConfigError("There is nothing to compare: nothing is on. Turn a switch on, or leave compare out.")
     started = time.monotonic()
@@ -147,7 +162,12 @@ def train_on(
     if progress:
         say(schema, len(rows), len(held), checked.problems, config)
     with epoch_bar(config.train.epochs, model.output.metric, shown=progress) as on_epoch:
-        history = fit(model, train_rows, valid_rows, out, on_epoch)
+
+        def seen(record: dict[str, Any]) -> None:
+            on_epoch(record)
+            watch(record)
+
+        history = fit(model, train_rows, valid_rows, out, seen)
     assert valid_rows.target is not None
     model.output.calibrate(model.logits(valid_rows), valid_rows.target)
     model.statistics = gather(model, checked.frame.iloc[rows], train_rows, valid_rows)

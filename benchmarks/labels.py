@@ -37,6 +37,9 @@ from aet.demo.gas_files import read_batches
 from aet.errors import DataError
 
 WRONG, CLEAN = 0.4, 50
+DIGITS: dict[str, Any] = {
+    "config": {"model": {"depth": 2}, "inputs": {"image": {"patch": 2}}, "train": {"epochs": 40, "lr": 2e-3}}
+}
 SWITCHES = ("label_smoothing", "mixup", "sample_attention")
 WITH_CLEAN = ("meta_weights", "learning_to_reweight")
 
@@ -46,7 +49,7 @@ def digits() -> tuple[pd.DataFrame, str, dict[str, Any]]:
     data = load_digits()
     cells = np.empty(len(data.images), dtype=object)
     cells[:] = list((data.images / 16).astype(np.float32))
-    return pd.DataFrame({"picture": cells, "y": data.target.astype(str)}), "y", {"config": {"train": {"epochs": 60}}}
+    return pd.DataFrame({"picture": cells, "y": data.target.astype(str)}), "y", DIGITS
 
 
 def gas() -> tuple[pd.DataFrame, str, dict[str, Any]]:

@@ -31,6 +31,13 @@ def say(schema: Schema, train: int, held: int, problems: Mapping[int, str], conf
     )
 
 
+def say_rate(lr: float) -> None:
+    """The learning rate that was found."""
+    from rich.console import Console
+
+    Console(stderr=True).print(f"The learning rate, train.lr = auto, was {lr:.3g}.", markup=False, highlight=False)
+
+
 @contextmanager
 def epoch_bar(epochs: int, metric: str, shown: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A progress bar with loss, metric and time left; gives the function to call after each epoch."""
@@ -52,7 +59,8 @@ def epoch_bar(epochs: int, metric: str, shown: bool) -> Iterator[Callable[[dict[
 
         def on_epoch(record: dict[str, Any]) -> None:
             plain, drifted = record["valid_metric"], record["valid_metric_drifted"]
-            text = f"loss {record['loss']:.3f}  {metric} {plain:.3f} ({drifted:.3f} drifted)"
+            rate = f"  rate {record['lr']:.2g}" if "lr" in record else ""
+            text = f"loss {record['loss']:.3f}  {metric} {plain:.3f} ({drifted:.3f} drifted){rate}"
             bar.update(task, completed=record["epoch"], description=text)
 
         yield on_epoch

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PositiveFloat, PositiveInt, ValidationError
+from pydantic_core import PydanticCustomError
 
 from aet.errors import ConfigError, nearest
 
@@ -43,6 +44,20 @@ class ModelConfig(Section):
     heads: PositiveInt = Field(4, description="Attention heads; they divide dim.")
     expansion: PositiveFloat = Field(2.0, description="Hidden width of a block's MLP over dim.")
     dropout: float = Field(0.1, ge=0, lt=1)
+    adapter: int = Field(0, ge=0, description="Hidden width of the adapters in every block; 0 builds none.")
+    prefix: int = Field(0, ge=0, description="Learned keys and values that every block attends to; 0 builds none.")
+
+
+def rate(given: Any) -> Any:
+    """A learning rate: a number above 0, "auto", or None."""
+    if given is None or given == "auto":
+        return given
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < float("inf"):
+        raise PydanticCustomError("rate", "Input should be greater than 0, or 'auto', or null for the optimiser's own")
+    return float(given)
+
+
+Rate = Annotated[float | Literal["auto"] | None, PlainValidator(rate)]
 
 
 class TrainConfig(Section):
@@ -50,9 +65,17 @@ class TrainConfig(Section):
 
     epochs: PositiveInt = 60
     batch_size: PositiveInt = 64
-    lr: PositiveFloat = 1e-3
-    weight_decay: float = Field(0.05, ge=0)
-    schedule: str = Field("cosine", description="Course of the learning rate after the warm-up.")
+    optimizer: str = Field("adamw", description="adamw, sgd, schedulefree, prodigy, or a name of pytorch-optimizer.")
+    optimizer_settings: dict[str, Any] = Field(default_factory=dict, description="Settings of the optimiser's own.")
+    lr: Rate = Field(
+        None, description="None: the optimiser's own, 0.001 for adamw. auto: found by a sweep before training."
+    )
+    weight_decay: float = Field(0.05, ge=0, description="Pull of the matrices towards 0.")
+    schedule: str = Field(
+        "auto",
+        description="Course of the learning rate after the warm-up; auto: cosine, but constant where the optimiser "
+        "averages by itself or the switch plateau is on.",
+    )
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
     clip: PositiveFloat = Field(1.0, description="Largest norm of the gradient.")
     patience: PositiveInt = Field(20, description="Epochs without a better validation loss before stopping.")

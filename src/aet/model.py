@@ -16,6 +16,7 @@ from aet.attention.state import ElasticState, applied, elastic_modules, name_ela
 from aet.batch import Batch
 from aet.config import Config
 from aet.errors import ConfigError, DataError
+from aet.grown import grow
 from aet.inputs import INPUTS, Input
 from aet.outputs import OUTPUTS, Output
 from aet.roles import SeenIds
@@ -79,6 +80,7 @@ class Model(nn.Module):
         self.output.build()
         settings = self.config.model
         self.trunk = Trunk(settings.dim, settings.depth, settings.heads, settings.expansion, settings.dropout)
+        grow(self.trunk, settings.adapter, settings.prefix)
         return name_elastic(self)
 
     def token_names(self) -> list[str]:

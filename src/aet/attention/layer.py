@@ -56,6 +56,8 @@ class ElasticAttention(ElasticModule):
         self.heads, self.head_dim = heads, dim // heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
+        self.prefix: nn.Module | None = None
+        """Learned keys and values beside the tokens' (`aet.grown.Prefix`)."""
 
     def dial_shapes(self) -> dict[str, tuple[int, ...]]:
         """(H, 1, D) for scales and shifts, (H, 1, 1) for the inverse temperature and the gate."""
@@ -81,6 +83,8 @@ class ElasticAttention(ElasticModule):
             qkv = affine(qkv, *self.packed(dials))
         query, key, value = qkv.view(b, t, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
         mixed = attend(query, key, value, bias=bias)  # (B, H, T, D)
+        if self.prefix is not None:
+            mixed = mixed + self.prefix(query)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))
         return out
 

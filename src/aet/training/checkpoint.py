@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from aet.batch import Batch
 from aet.errors import RunError
+from aet.training.packed import pack_optimiser, unpack_optimiser
 
 if TYPE_CHECKING:
     from aet.training.switch import Switch
@@ -55,12 +56,14 @@ def save(
 
     tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
     tensors |= {f"best.{name}": t for name, t in progress.weights.items()}
-    for number, slots in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{slot}": torch.as_tensor(t) for slot, t in slots.items()}
+    slots: dict[str, Tensor] = {}
+    optimiser_state = pack_optimiser(optimiser.state_dict(), slots)
+    tensors |= {f"optimiser.{name}": t for name, t in slots.items()}
     for switch in switches:
         kept = {"calls": torch.tensor(switch.calls), **switch.memory()}
         tensors |= {f"switch.{switch.name}.{name}": t for name, t in kept.items()}
     meta = {
+        "optimiser": optimiser_state,
         "epoch": progress.epoch,
         "best": progress.best,
         "waited": progress.waited,
@@ -108,14 +111,12 @@ def restore(
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
     model.load_state_dict(parts["model"])
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimiser"].items():
-        number, _, slot = name.partition(".")
-        slots.setdefault(int(number), {})[slot] = tensor
-    optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+    progress = json.loads(meta["progress"])
+    state = unpack_optimiser(progress.pop("optimiser"), parts["optimiser"], optimiser.state_dict())
+    optimiser.load_state_dict(state)
     for switch in switches:
         start = f"{switch.name}."
         kept = {n.removeprefix(start): t for n, t in parts["switch"].items() if n.startswith(start)}
         switch.calls = int(kept.pop("calls"))
         switch.load_memory(kept)
-    return Progress(**json.loads(meta["progress"]), weights=parts["best"])
+    return Progress(**progress, weights=parts["best"])

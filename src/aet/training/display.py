@@ -50,6 +50,13 @@ def named(settings: Mapping[str, Any]) -> str:
     return f" ({', '.join(f'{name} {value}' for name, value in settings.items())})" if settings else ""
 
 
+def say_rate(lr: float) -> None:
+    """The learning rate that was found."""
+    from rich.console import Console
+
+    Console(stderr=True).print(f"The learning rate, train.lr = auto, was {lr:.3g}.", markup=False, highlight=False)
+
+
 @contextmanager
 def epoch_bar(
     epochs: int, metric: str, shown: bool, title: str = "training"
@@ -73,7 +80,8 @@ def epoch_bar(
 
         def on_epoch(record: dict[str, Any]) -> None:
             plain, drifted = record["valid_metric"], record["valid_metric_drifted"]
-            text = f"loss {record['loss']:.3f}  {metric} {plain:.3f} ({drifted:.3f} drifted)"
+            rate = f"  rate {record['lr']:.2g}" if "lr" in record else ""
+            text = f"loss {record['loss']:.3f}  {metric} {plain:.3f} ({drifted:.3f} drifted){rate}"
             bar.update(task, completed=record["epoch"], description=text)
 
         yield on_epoch

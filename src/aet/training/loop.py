@@ -7,6 +7,8 @@ as one that was not.
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +24,7 @@ from aet.model import Model
 from aet.training import checkpoint
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
 from aet.training.drift import drifted, worlds
+from aet.training.optimizers import make_optimizer, own_rate, own_schedule, to_average, to_train
 from aet.training.schedule import SCHEDULES
 from aet.training.switch import Pass, Run, Switch, switched_on
 
@@ -36,22 +39,30 @@ def fit(
     valid: Batch,
     folder: Path | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
+    more: Sequence[Switch] = (),
 ) -> list[dict[str, Any]]:
     """Train `model` in place on encoded rows; returns one record an epoch, the best weights end up in the model.
+
+    `more` are switches before those of the settings. The learning rate of the run is then in `model.report`.
 
     The validation loss that decides is the mean of that on the rows as they are and on a drifted copy of them. Row
     weights are divided once by their mean over all training, or all validation, rows: weight 2 is the row given twice
     and weight 0 the row left out, whatever other rows happen to share a batch with it.
     """
     settings, seed = model.config.train, model.config.seed
-    switches, schedule = switched_on(settings.switches), SCHEDULES[settings.schedule]
+    switches, schedule = [*more, *switched_on(settings.switches)], SCHEDULES[own_schedule(settings)]
     device = pick_device(settings.device)
-    model.to(device)
-    trunk = torch.compile(model.trunk) if settings.compile else model.trunk
-    optimiser = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), lr=settings.lr)
+    lr = found_rate(model, train) if settings.lr == "auto" else own_rate(settings)
     rows_a_step = settings.batch_size * settings.accumulate
     steps_an_epoch = -(-len(train) // rows_a_step)
     mark = checkpoint.fingerprint(model, model.config.model_dump(), train, valid)
+    model.to(device)
+    with own_random():
+        torch.manual_seed(seed)
+        for switch in switches:
+            switch.prepare(model)
+    trunk = torch.compile(model.trunk) if settings.compile else model.trunk
+    optimiser = make_optimizer(settings, parameter_groups(model, settings.weight_decay))
     train, valid = replace(relative(train), positions=torch.arange(len(train))), relative(valid)
     path = folder / CHECKPOINT if folder else None
     worn = worlds(model, valid, settings.drift, torch.Generator().manual_seed(seed))
@@ -81,12 +92,14 @@ def fit(
                 break
             started = time.monotonic()
             model.train()
+            to_train(optimiser)
             order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed + 7919 * epoch))
             total = torch.zeros((), device=device)
             for number, run.rows in enumerate(order.split(rows_a_step)):
                 run.step = epoch * steps_an_epoch + number
+                rate = lr * schedule(run.step, run.steps, settings.warmup) * math.prod(s.rate(run) for s in switches)
                 for group in optimiser.param_groups:
-                    group["lr"] = settings.lr * schedule(run.step, run.steps, settings.warmup) * group.get("scale", 1.0)
+                    group["lr"] = rate * group.get("scale", 1.0)
                 total += backward(terms=True)
                 for switch in switches:
                     switch.gradient(run)
@@ -96,6 +109,7 @@ def fit(
                 for switch in switches:
                     switch.stepped(run)
 
+            to_average(optimiser)
             loss_seen = float(total) / len(train)
             progress.epoch = epoch + 1
             progress.waited += 1
@@ -108,8 +122,10 @@ def fit(
                     progress.weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
             if switches:
                 record["acted"] = {switch.name: switch.acted() for switch in switches}
-            progress.history.append({**record, "seconds": round(time.monotonic() - started, 3)})
+            progress.history.append({**record, "lr": rate, "seconds": round(time.monotonic() - started, 3)})
             on_epoch(progress.history[-1])
+            for switch in switches:
+                switch.validated(run, record)
             if path and (time.monotonic() - saved > SAVE_EVERY or epoch + 1 == settings.epochs):
                 checkpoint.save(path, model, optimiser, progress, mark, switches)
                 saved = time.monotonic()
@@ -117,18 +133,29 @@ def fit(
     if not progress.weights:
         raise ConfigError(
             f"Training diverged: the validation loss was {progress.history[-1]['valid_loss']} in every epoch. Lower "
-            f"train.lr (now {settings.lr:g}) or train.drift (now {settings.drift:g})."
+            f"train.lr (now {lr:g}) or train.drift (now {settings.drift:g})."
         )
+    model.load_state_dict(progress.weights)
     for switch in switches:
         switch.end(run)
+    for switch in switches:
         if not switch.acted():
             raise ConfigError(
                 f"The switch {switch.name!r} was on and did nothing in {run.step + 1} steps with the settings "
-                f"{switch.settings}. Turn it off, or change them so that it acts."
+                f"{switch.settings}. {switch.remedy(run)}"
             )
-    model.load_state_dict(progress.weights)
+    model.report["lr"] = lr
     model.to("cpu").eval()
     return progress.history
+
+
+def found_rate(model: Model, train: Batch) -> float:
+    """What the range finder chooses for `train.lr: auto`."""
+    from aet.training.lr_range import find_lr  # it trains a copy, with `fit`
+
+    lr = find_lr(model, train).lr
+    logging.getLogger(__name__).info("train.lr = auto: the learning rate is %.3g", lr)
+    return lr
 
 
 def batch_loss(
@@ -184,9 +211,10 @@ def validate(model: Model, valid: Batch, worn: Batch) -> dict[str, float]:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, vectors (biases, norms) do not."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    """The weights that train: matrices decay, vectors (biases, norms) do not."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim > 1]
+    vectors = [p for p in trained if p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 

@@ -10,7 +10,7 @@ from aet.errors import ConfigError
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
 from aet.training.switch import SWITCHES
 
-CHOICES = ("train.schedule",)
+CHOICES = ("train.optimizer", "train.schedule")
 """Settings that count as a part where they differ from their default."""
 
 ALL = "all"

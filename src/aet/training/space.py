@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aet.config import Config
 from aet.errors import ConfigError
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
+from aet.training.optimizers import own_rate, recipe
 from aet.training.schedule import SCHEDULES
 from aet.training.switch import SWITCHES
 
@@ -48,14 +49,25 @@ def suggest(trial: Trial, base: Config, names: Sequence[str]) -> Config:
     """The settings of one trial: those of `base`, changed."""
     read = base.model_dump()
     train = read["train"]
-    train["lr"] = trial.suggest_float("train.lr", base.train.lr / REACH, base.train.lr * REACH, log=True)
+    lr = start(base)
+    train["lr"] = trial.suggest_float("train.lr", lr / REACH, lr * REACH, log=True)
     train["weight_decay"] = trial.suggest_float("train.weight_decay", *DECAY, log=True)
-    train["schedule"] = trial.suggest_categorical("train.schedule", sorted(SCHEDULES))
+    train["schedule"] = trial.suggest_categorical("train.schedule", schedules(base))
     read["model"]["dropout"] = trial.suggest_float("model.dropout", 0.0, DROPOUT)
     for name in names:
         if trial.suggest_int(f"switch.{name}", 0, OFTEN) == OFTEN and fits(name, train["switches"]):
             train["switches"][name] = settings(trial, name)
     return Config.checked("", read)
+
+
+def start(base: Config) -> float:
+    """The learning rate that the search begins at; that of the optimiser where it is to be found."""
+    return own_rate(base.train.model_copy(update={"lr": None}) if base.train.lr == "auto" else base.train)
+
+
+def schedules(base: Config) -> list[str]:
+    """Courses of the learning rate that go with the optimiser."""
+    return ["auto"] if recipe(base.train.optimizer).averages else ["auto", *sorted(SCHEDULES)]
 
 
 def as_given(base: Config, names: Sequence[str]) -> dict[str, Any]:
@@ -65,7 +77,7 @@ def as_given(base: Config, names: Sequence[str]) -> dict[str, Any]:
     (0, 0.001)
     """
     return {
-        "train.lr": base.train.lr,
+        "train.lr": start(base),
         "train.weight_decay": min(max(base.train.weight_decay, DECAY[0]), DECAY[1]),
         "train.schedule": base.train.schedule,
         "model.dropout": min(base.model.dropout, DROPOUT),

@@ -3,12 +3,15 @@
 `fit` calls the hooks of every switch that is on, in the order they were named; each is the identity unless overridden.
 One step of training, with the hooks in capitals:
 
-    run, BEGIN
+    PREPARE, optimiser, run, BEGIN
     for each step:
         for each batch:  tokens → TOKENS → trunk → logits → losses of the rows → LOSSES → mean + Σ TERM → backward
         GRADIENT, optimiser step, STEPPED
     EPOCH                                                                  # may name better weights to validate
-    END
+    VALIDATED
+    best weights, END
+
+The learning rate of each step is that of the schedule times RATE of all.
 
 A switch says what it did (`acted`). One that is on and did nothing is an error: nobody should believe in an effect that
 was not there.
@@ -107,8 +110,15 @@ class Switch:
         self.calls = 0
         """How often the switch changed something; kept over an interruption."""
 
+    def prepare(self, model: Model) -> None:
+        """Before the optimiser is made: change which weights there are, and which of them train."""
+
     def begin(self, run: Run) -> None:
         """Before the first step, and again when a run is taken up."""
+
+    def rate(self, run: Run) -> float:
+        """A factor on the step's learning rate."""
+        return 1.0
 
     def tokens(self, run: Run, tokens: Tensor, batch: Batch) -> Tensor:
         """Change the input tokens (B, T, dim) of a batch; `run.mask` may be replaced with them."""
@@ -132,12 +142,19 @@ class Switch:
         """Within the context the weights are those to validate and, if they are the best, to keep."""
         return nullcontext()
 
+    def validated(self, run: Run, record: Mapping[str, Any]) -> None:
+        """After each validation; `record` holds the epoch's figures, `valid_loss` among them."""
+
     def end(self, run: Run) -> None:
-        """After the last step: leave the model as it was found but for its weights."""
+        """After the last step, the best weights loaded: leave the model as it was found but for its weights."""
 
     def acted(self) -> str:
         """What it did, in words; empty if nothing."""
         return f"{self.calls:,} times" if self.calls else ""
+
+    def remedy(self, run: Run) -> str:
+        """What to do about having done nothing."""
+        return "Turn it off, or change them so that it acts."
 
     def memory(self) -> dict[str, Tensor]:
         """What must outlive an interruption, beside `calls`; tensors that are never written in place."""
@@ -152,7 +169,7 @@ def switched_on(given: Mapping[str, Mapping[str, Any]]) -> list[Switch]:
     made = [SWITCHES[name](**settings) for name, settings in given.items()]
     for switch in made:
         for other in made:
-            if other.name in switch.excludes:
+            if other is not switch and other.name in switch.excludes:
                 raise ConfigError(
                     f"The switches {switch.name!r} and {other.name!r} exclude each other: both change the same thing. "
                     "Turn one of them off."

@@ -21,7 +21,7 @@ from aet.run import make_folder
 from aet.schema import Schema, infer
 from aet.tables import read_table
 from aet.training import checkpoint
-from aet.training.display import epoch_bar, say, say_acted
+from aet.training.display import epoch_bar, say, say_acted, say_rate
 from aet.training.gather import gather
 from aet.training.loop import CHECKPOINT, fit, own_random
 from aet.training.parts import Switches, turned_on, without
@@ -168,10 +168,12 @@ def train_on(
             watch(record)
 
         history = fit(model, train_rows, valid_rows, out, seen)
+    if progress and config.train.lr == "auto":
+        say_rate(model.report["lr"])
     assert valid_rows.target is not None
     model.output.calibrate(model.logits(valid_rows), valid_rows.target)
     model.statistics = gather(model, checked.frame.iloc[rows], train_rows, valid_rows)
-    model.report = {
+    model.report |= {
         "rows": len(rows),
         "quarantined": len(checked.problems),
         "valid": model.output.metrics(model.logits(valid_rows), valid_rows.target),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from aet.errors import ConfigError
+from aet.training import loop
 from aet.training.loop import fit
 from aet.training.switch import switched_on
 
@@ -46,3 +47,11 @@ def test_a_run_that_ends_before_is_an_error():
 def test_ema_is_another_way_of_the_same():
     with pytest.raises(ConfigError, match="exclude each other"):
         switched_on({"swa": {}, "ema": {}})
+
+
+def test_patience_that_comes_first_says_what_to_do(monkeypatch):
+    losses = iter([1.0, 2.0, 3.0, 4.0])
+    monkeypatch.setattr(loop, "validate", lambda *_: {"valid_loss": next(losses), "valid_metric": 0.0})
+    model, batch = made(epochs=40, batch_size=16, patience=2, switches={"swa": {}})
+    with pytest.raises(ConfigError, match=r"begin at step 31 of 40, but train.patience ended .* Lower train.epochs"):
+        fit(model, batch, batch)

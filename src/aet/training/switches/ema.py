@@ -23,6 +23,7 @@ class Ema(Switch):
 
     name = "ema"
     defaults: ClassVar[dict[str, Any]] = {"decay": 0.99}
+    fractions = ("decay",)
     excludes = ("swa",)
 
     def begin(self, run: Run) -> None:

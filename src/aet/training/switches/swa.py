@@ -51,6 +51,16 @@ class SWA(Switch):
         """The mean, once there is one, stands in for the weights."""
         return swapped(run, self.mean) if self.calls else nullcontext()
 
+    def remedy(self, run: Run) -> str:
+        """Patience came first, or the share is 0."""
+        first = run.steps - round(float(self.settings["share"]) * run.steps)
+        if run.step + 1 >= run.steps:
+            return super().remedy(run)
+        return (
+            f"Averaging was to begin at step {first + 1} of {run.steps}, but train.patience ended the run before. "
+            "Lower train.epochs towards what the run took, raise train.patience, or raise share."
+        )
+
     def acted(self) -> str:
         """Steps averaged."""
         return f"averaged the weights of {self.calls:,} steps" if self.calls else ""

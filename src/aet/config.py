@@ -44,6 +44,9 @@ class ModelConfig(Section):
     heads: PositiveInt = Field(4, description="Attention heads; they divide dim.")
     expansion: PositiveFloat = Field(2.0, description="Hidden width of a block's MLP over dim.")
     dropout: float = Field(0.1, ge=0, lt=1)
+    attention: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Mechanisms of attention that are on, by name, with their settings."
+    )
     adapter: int = Field(0, ge=0, description="Hidden width of the adapters in every block; 0 builds none.")
     prefix: int = Field(0, ge=0, description="Learned keys and values that every block attends to; 0 builds none.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from aet.attention.state import ElasticState, applied, elastic_modules, name_elastic
+from aet.attention.state import ElasticState, active, applied, elastic_modules, name_elastic
 from aet.batch import Batch
 from aet.config import Config
 from aet.errors import ConfigError, DataError
@@ -24,7 +24,7 @@ from aet.rows import Checked, check_rows
 from aet.schema import Schema
 from aet.statistics import SourceStatistics
 from aet.tables import iter_tables, read_table
-from aet.trunk import Trunk
+from aet.trunk import Trunk, worlds
 
 if TYPE_CHECKING:
     from aet.adaptation.stream import Stream
@@ -79,7 +79,9 @@ class Model(nn.Module):
             part.build()
         self.output.build()
         settings = self.config.model
-        self.trunk = Trunk(settings.dim, settings.depth, settings.heads, settings.expansion, settings.dropout)
+        self.trunk = Trunk(
+            settings.dim, settings.depth, settings.heads, settings.expansion, settings.dropout, settings.attention
+        )
         grow(self.trunk, settings.adapter, settings.prefix)
         return name_elastic(self)
 
@@ -88,22 +90,54 @@ class Model(nn.Module):
         return [name for _, part in self.parts() for name in part.token_names()]
 
     def encode(self, frame: pd.DataFrame, target: bool = False) -> Batch:
-        """Checked rows as a batch on the CPU."""
-        weight = self.schema.weight
+        """Checked rows as a batch on the CPU; with `target` also their groups, if `dynamic` is trained on them."""
+        weight, group = self.schema.weight, self.schema.group
+        known = target and self.trunk.dynamic is not None and group is not None and group in frame
         return Batch(
             values={name: part.encode(frame) for name, part in self.parts()},
             target=self.output.encode(frame) if target else None,
             weight=torch.tensor(frame[weight].to_numpy(np.float32)) if weight and weight in frame else None,
+            streams=torch.from_numpy(pd.factorize(frame[group])[0]) if known else None,
         )
 
     def tokens(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Tokens (B, T, dim) of all inputs and mask (B, T), None where every token is real."""
-        pairs = [part(batch.values[name]) for name, part in self.parts()]
+        simulating = self.training and self.trunk.dynamic is not None
+        self.trunk.worlds = batch.streams if simulating else None
+        with applied(self.simulated(batch) if simulating else active()):
+            pairs = [part(batch.values[name]) for name, part in self.parts()]
         tokens = torch.cat([tokens for tokens, _ in pairs], 1)
         if all(mask is None for _, mask in pairs):
             return tokens, None
         masks = [tokens.new_ones(tokens.shape[:2], dtype=torch.bool) if m is None else m for tokens, m in pairs]
         return tokens, torch.cat(masks, 1)
+
+    @torch.no_grad()
+    def simulated(self, batch: Batch) -> ElasticState | None:
+        """While training: the inputs' part of the state that a batch of one world (or several) calls for.
+
+        `model.attention.dynamic` answers a share of the batches under an emitted state; this decides for the trunk too.
+        """
+        dynamic = self.trunk.dynamic
+        assert dynamic is not None
+        self.trunk.emits = float(torch.rand(())) < dynamic.settings["share"]
+        if active() is not None or not self.trunk.emits or not len(batch):
+            return active()
+        index = worlds(batch.streams, len(batch))
+        states = [self.realigned(batch[index == world].values) for world in range(int(index.max()) + 1)]
+        return states[0] if len(states) == 1 else ElasticState.stack(states).rows(index)
+
+    def realigned(self, values: Mapping[str, Tensor]) -> ElasticState:
+        """Input dials that bring these rows to the training rows' moments as far as `dynamic` trusts their number."""
+        dynamic = self.trunk.dynamic
+        assert dynamic is not None
+        dials = {
+            f"inputs.{name}.{dial}": dynamic.trust(len(values[name])) * tensor.to(self.device)
+            for name, part in self.parts()
+            if part.dial_shapes()
+            for dial, tensor in part.realigned(values[name]).items()
+        }
+        return ElasticState(dials)
 
     def forward(self, batch: Batch, taps: list[Tensor] | None = None) -> Tensor:
         """Logits (B, width); `taps` collects activations as in `Trunk.forward`."""
@@ -206,6 +240,10 @@ class Model(nn.Module):
         metrics = self.output.metrics(self.logits(self.encode(checked.frame[known])), target)
         counts = {"rows": known.sum(), "left_out": len(checked.problems), "unknown": (~known).sum()}
         return {**metrics, **{name: float(count) for name, count in counts.items()}}
+
+    def attention_acted(self) -> dict[str, str]:
+        """What each mechanism of `model.attention` learned, in words; an empty text for one that learned nothing."""
+        return self.trunk.acted()
 
     def stream(self, **settings: Any) -> Stream:
         """A deployed flow of rows with its own elastic state; arguments as in `aet.adaptation.stream.Stream`."""

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aet.attention.additive import AdditivePooling
+from aet.attention.chosen import check_readable, own_draws, sentence, usable
+from aet.attention.dynamic import StateNetwork
 from aet.attention.layer import ElasticAttention, ElasticNorm
+from aet.attention.mechanisms import MECHANISMS
+from aet.attention.state import ElasticModule, ElasticState, active, applied
+from aet.errors import ConfigError, nearest
+
+DYNAMIC = "dynamic"
+"""The name under `model.attention` of the network that emits the elastic state."""
 
 
 class Block(nn.Module):
@@ -16,11 +28,11 @@ class Block(nn.Module):
     x (B, T, dim), bias (B, 1, 1, T) boolean -> (B, T, dim)
     """
 
-    def __init__(self, dim: int, heads: int, expansion: float, dropout: float) -> None:
+    def __init__(self, dim: int, heads: int, expansion: float, dropout: float, mechanisms: Iterable[str] = ()) -> None:
         super().__init__()
         hidden = max(1, int(dim * expansion))
         self.norm_attention = ElasticNorm(dim)
-        self.attention = ElasticAttention(dim, heads)
+        self.attention = ElasticAttention(dim, heads, mechanisms)
         self.norm_mlp = ElasticNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
         self.dropout = nn.Dropout(dropout)
@@ -42,14 +54,40 @@ class Trunk(nn.Module):
     torch.Size([3, 16])
     """
 
-    def __init__(self, dim: int, depth: int, heads: int, expansion: float = 2.0, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        depth: int,
+        heads: int,
+        expansion: float = 2.0,
+        dropout: float = 0.0,
+        attention: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(dim, heads, expansion, dropout) for _ in range(depth))
+        attention = attention or {}
+        mechanisms = check_attention(attention)
+        self.blocks = nn.ModuleList(Block(dim, heads, expansion, dropout, mechanisms) for _ in range(depth))
         self.norm = ElasticNorm(dim)
         self.pool = AdditivePooling(dim, dim)
+        self.worlds: Tensor | None = None
+        """Which world each row of the training batch is from (B,); None if all are of one."""
+        self.emits = True
+        """Whether the training batch is answered under the emitted state."""
+        self.dynamic: StateNetwork | None = None
+        if DYNAMIC in attention:
+            with own_draws():
+                numbers = sum(math.prod(shape) for part in self.parts() for shape in part.dial_shapes().values())
+                self.dynamic = StateNetwork(dim, numbers, **attention[DYNAMIC])
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None, taps: list[Tensor] | None = None) -> Tensor:
         """Summary of each row; `taps` collects each block's output (B, T, dim) and the summary (B, 1, dim)."""
+        if self.dynamic is not None and self.training and self.emits and active() is None:
+            with applied(self.simulated(self.dynamic, tokens, mask)):
+                return self.answered(tokens, mask, taps)
+        return self.answered(tokens, mask, taps)
+
+    def answered(self, tokens: Tensor, mask: Tensor | None, taps: list[Tensor] | None = None) -> Tensor:
+        """`forward` under the active state."""
         bias = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
         for block in self.blocks:
             tokens = block(tokens, bias)
@@ -59,6 +97,41 @@ class Trunk(nn.Module):
         if taps is not None:
             taps.append(summary[:, None])
         return summary
+
+    def simulated(self, dynamic: StateNetwork, tokens: Tensor, mask: Tensor | None) -> ElasticState:
+        """While training: the state that a batch calls for, one for each world."""
+        rows = dynamic.tamed(dynamic.rows(tokens, mask))
+        emitted, index = [], worlds(self.worlds, len(rows)).to(rows.device)
+        for own in (rows[index == world] for world in range(int(index.max()) + 1 if len(index) else 0)):
+            statistics = dynamic.statistics(own.mean(0))
+            emitted.append(dynamic(statistics, len(own)))
+            dynamic.note(own, statistics)
+        if not emitted:
+            return ElasticState({})
+        return self.shaped(emitted[0] if len(emitted) == 1 else torch.stack(emitted)[index])
+
+    def parts(self) -> list[ElasticModule]:
+        """What has dials, in order."""
+        blocks = [block for block in self.blocks if isinstance(block, Block)]
+        inside = [part for block in blocks for part in (block.norm_attention, block.attention, block.norm_mlp)]
+        return [*inside, self.norm]
+
+    def shaped(self, flat: Tensor) -> ElasticState:
+        """Dials side by side (..., N) as an elastic state."""
+        named = [(f"{p.elastic_name}.{n}", s) for p in self.parts() for n, s in p.dial_shapes().items()]
+        parts = flat.split([math.prod(shape) for _, shape in named], -1)
+        return ElasticState({n: part.view(*flat.shape[:-1], *s) for (n, s), part in zip(named, parts, strict=True)})
+
+    def acted(self) -> dict[str, str]:
+        """What each mechanism learned over all blocks, in words; empty if nothing."""
+        layers = [block.attention for block in self.blocks if isinstance(block, Block)]
+        found: dict[str, str] = {}
+        for name in layers[0].mechanisms:
+            said = sentence(dict(layer.mechanisms.each())[name] for layer in layers)
+            found[name] = f"{said} over {len(layers)} blocks of {layers[0].heads} heads" if said else ""
+        if self.dynamic is not None:
+            found[DYNAMIC] = self.dynamic.acted()
+        return found
 
     @torch.no_grad()
     def focus(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -77,3 +150,38 @@ class Trunk(nn.Module):
             tokens = block(tokens, bias)
         _, pooled = self.pool(self.norm(tokens), mask)  # (B, T)
         return F.normalize((pooled[:, None] @ rolled).squeeze(1), p=1, dim=-1)
+
+
+def worlds(ids: Tensor | None, rows: int) -> Tensor:
+    """Number of each row's world, from 0 (rows,); one world if there are no ids for just these rows.
+
+    >>> worlds(torch.tensor([7, 3, 7]), 3), worlds(None, 2)
+    (tensor([1, 0, 1]), tensor([0, 0]))
+    """
+    if ids is None or len(ids) != rows:
+        return torch.zeros(rows, dtype=torch.long)
+    numbers: Tensor = ids.unique(return_inverse=True)[1]
+    return numbers
+
+
+def check_attention(attention: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the mechanisms in each layer; ConfigError for unknown names and settings, and those that cannot be.
+
+    >>> check_attention({"ssmax": {}, "dynamic": {"hidden": 32}})
+    ['ssmax']
+    >>> check_attention({"smax": {}})
+    Traceback (most recent call last):
+    aet.errors.ConfigError: There is no mechanism 'smax' for model.attention. Did you mean 'ssmax'? Known: ...
+    """
+    names = [name for name in attention if name != DYNAMIC]
+    for name in names:
+        if name not in MECHANISMS:
+            known = [*usable(), DYNAMIC]
+            raise ConfigError(f"There is no mechanism {name!r} for model.attention. {nearest(name, known)}")
+        check_readable(name)
+        if attention[name]:
+            raise ConfigError(
+                f"The mechanism {name!r} has no settings: it starts at its zero setting and learns. Expected {{}}, got "
+                f"{dict(attention[name])!r}."
+            )
+    return names

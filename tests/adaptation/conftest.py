@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.adaptation.models import make_image, make_label, make_regression
+from tests.adaptation.models import make_dynamic, make_image, make_label, make_regression
 
 
 def guarded(model):
@@ -36,3 +36,18 @@ def regression():
 @pytest.fixture(scope="session")
 def images():
     yield from guarded(make_image())
+
+
+@pytest.fixture(scope="session")
+def dynamic_model():
+    yield from guarded(make_dynamic("model"))
+
+
+@pytest.fixture(scope="session")
+def dynamic_regression():
+    yield from guarded(make_dynamic("regression"))
+
+
+@pytest.fixture(scope="session")
+def dynamic_images():
+    yield from guarded(make_dynamic("images"))

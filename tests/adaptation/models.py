@@ -26,6 +26,24 @@ def inputs(frame):
     return frame[list("abcd")]
 
 
+DYNAMIC = {"dynamic": {}}
+
+
+def make_dynamic(sort):
+    """The three models once more, trained so that the method 'dynamic' takes them."""
+    frame, target, epochs = {
+        "model": (three(), "y", 4),
+        "regression": (three(200, seed=1).assign(z=lambda f: f["a"] - 2 * f["b"]).drop(columns="y"), "z", 4),
+        "images": (shapes(), "y", 3),
+    }[sort]
+    return aet.train(frame, target=target, config=quick(epochs=epochs, dim=16, dropout=0.0, attention=DYNAMIC))
+
+
+def taken(request, name, sort):
+    """The model of a sort, trained with the network if the method needs it."""
+    return request.getfixturevalue(f"dynamic_{sort}" if name == "dynamic" else sort)
+
+
 def make_label(**data):
     frame = three().assign(key=[f"row{i}" for i in range(400)])
     roles = {"id": "key"} if data else {"ignore": "key"}

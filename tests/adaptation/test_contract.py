@@ -10,7 +10,7 @@ from aet.adaptation.base import RADIUS
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.errors import ConfigError
-from tests.adaptation.models import batch_of, filled, frame_of
+from tests.adaptation.models import batch_of, filled, frame_of, taken
 
 CLASSES_ONLY = ("tent", "prior")
 CASES = [(name, sort) for name in METHODS for sort in ("model", "regression", "images")]
@@ -26,7 +26,7 @@ def few_steps(monkeypatch):
 
 def make(request, case):
     name, sort = case
-    source = request.getfixturevalue(sort)
+    source = taken(request, name, sort)
     return METHODS[name](source), source
 
 
@@ -185,8 +185,9 @@ class TestMethod:
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "source"])
-def test_counts_its_passes(model, name):
+def test_counts_its_passes(request, name):
     """Answering is not counted; a learning step counts three, an extra look one."""
+    model = taken(request, name, "model")
     method = METHODS[name](model)
     batch = batch_of(model, 40)
     method(batch)
@@ -197,15 +198,16 @@ def test_counts_its_passes(model, name):
     assert method.passes - expected == {"feedback": trained, "auto": 2 * trained + 4 * 4}.get(name, 0)
 
 
-def test_missing_cells_are_taken(model):
+@pytest.mark.parametrize("name", METHODS)
+def test_missing_cells_are_taken(request, name):
+    model = taken(request, name, "model")
     frame = frame_of(model, 64)
     frame.loc[::3, "a"] = None
     frame["b"] = None
     batch = model.encode(model.check(frame).frame)
-    for name in METHODS:
-        method = METHODS[name](model)
-        assert method(batch).isfinite().all()
-        assert within(method.state)
+    method = METHODS[name](model)
+    assert method(batch).isfinite().all()
+    assert within(method.state)
 
 
 def test_a_batch_may_carry_weights_and_positions(model):

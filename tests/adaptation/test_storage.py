@@ -11,7 +11,7 @@ import torch
 
 from aet.adaptation import METHODS, Earned, Feedback, Likely, Stream
 from aet.errors import FeedbackError, ForgottenRow, RunError
-from tests.adaptation.models import inputs, three
+from tests.adaptation.models import inputs, taken, three
 
 FILES = ("stream.json", "state.safetensors", "memory.safetensors", "rows.safetensors")
 
@@ -48,7 +48,8 @@ def same(one, other):
 
 @pytest.mark.parametrize("adapt", METHODS)
 @pytest.mark.parametrize("guard", ["earned", "always"])
-def test_goes_on_as_it_would_have(model, tmp_path, adapt, guard):
+def test_goes_on_as_it_would_have(request, tmp_path, adapt, guard):
+    model = taken(request, adapt, "model")
     stream, truth, late = used(model, adapt=adapt, guard=guard, transductive=adapt == "align", compare=adapt == "prior")
     stream.save(tmp_path / "s", rows=True)
     copy = Stream.load(model, tmp_path / "s")

@@ -163,7 +163,7 @@ class TestAnswers:
 
 class TestApart:
     def test_streams_do_not_move_each_other(self, model):
-        streams = [model.stream(adapt=name) for name in METHODS]
+        streams = [model.stream(adapt=name) for name in METHODS if name != "dynamic"]  # of models trained for it
         calm, truth = served(model)
         calm.feedback(range(8), truth[:8])
         before = everything(calm)

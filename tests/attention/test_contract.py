@@ -31,6 +31,7 @@ def scene(rows=B, seed=0):
         "concepts": torch.randint(DIM, (rows, T)),
         "lengths": torch.full((rows, T), float(T), dtype=torch.float64),
         "entropy": torch.rand(rows, H, T, dtype=torch.float64) + 0.6,
+        "context": torch.randn(rows, DIM, dtype=torch.float64),
     }
 
 
@@ -44,14 +45,14 @@ def nudged(name):
     mechanism = build(name)
     with torch.no_grad():
         for parameter in mechanism.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
+            parameter += 0.3 * torch.rand_like(parameter)  # upwards: some are bounded below
     return mechanism
 
 
 def test_the_registries_hold_what_this_folder_offers():
     assert set(MECHANISMS) >= {
         "key_weights", "decay", "concept_bias", "multiplicative", "gate", "ssmax", "qassmax",
-        "adaptive_temperature", "null_slot", "entmax",
+        "adaptive_temperature", "null_slot", "entmax", "context_gate", "distance",
     }  # fmt: skip
     assert set(POOLINGS) >= {"additive", "gated"}
     assert all(issubclass(MECHANISMS[name], Mechanism) for name in MECHANISMS)
@@ -183,6 +184,13 @@ def test_pooling_keeps_its_promises_once_trained(name):
     torch.testing.assert_close(
         module(tokens, mask, double)[0], module(tokens[:, twice], mask[:, twice])[0], rtol=0, atol=1e-12
     )
+    # a token of weight 0 is left out, and only ratios count
+    none = torch.tensor([[1.0, 0.0, 1.0, 1.0]] * B, dtype=torch.float64)
+    fewer = torch.tensor([0, 2, 3])
+    torch.testing.assert_close(
+        module(tokens, mask, none)[0], module(tokens[:, fewer], mask[:, fewer])[0], rtol=0, atol=1e-12
+    )
+    torch.testing.assert_close(module(tokens, mask, 7 * double)[0], module(tokens, mask, double)[0])
     # a row without tokens
     assert torch.equal(module(tokens, torch.zeros_like(mask))[0], torch.zeros(B, DIM, dtype=torch.float64))
 

@@ -112,7 +112,7 @@ def test_is_sparse_and_learns_alpha():
         (lambda: entmax_weights(torch.zeros(LONGEST + 1)), "at most 1024 keys, got 1025"),
         (lambda: entmax_weights(torch.zeros(3), 0.5), "alpha is 0.5"),
         (lambda: entmax_weights(torch.zeros(3), torch.tensor([torch.nan])), "alpha is nan"),
-        (lambda: Entmax(heads=2, alpha=2.0), "1 <= alpha < 2"),
+        (lambda: Entmax(heads=2, alpha=2.5), "1 <= alpha <= 2"),
     ],
 )
 def test_refusals(call, message):

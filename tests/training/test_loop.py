@@ -78,7 +78,16 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_program_draws():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"accumulate": 2}, {"precision": "bfloat16"}, {"drift": 0.0}, {"patience": 2, "lr": 0.05}]
+    "changes",
+    [
+        {},
+        {"accumulate": 2},
+        {"precision": "bfloat16"},
+        {"drift": 0.0},
+        {"patience": 2, "lr": 0.05},
+        {"attention": {"dynamic": {}, "ssmax": {}, "entmax": {}}},
+        {"attention": {"dynamic": {}}, "precision": "bfloat16"},
+    ],
 )
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, save_always, changes):
     epochs = 3

@@ -3,6 +3,7 @@
 from aet.adaptation.align import Align
 from aet.adaptation.auto import Auto
 from aet.adaptation.base import METHODS, Method
+from aet.adaptation.dynamic import Dynamic
 from aet.adaptation.feedback import Feedback
 from aet.adaptation.guard import GUARDS, Always, Earned, Guard, Likely, Never
 from aet.adaptation.prior import Prior
@@ -18,6 +19,7 @@ __all__ = [
     "Align",
     "Always",
     "Auto",
+    "Dynamic",
     "Earned",
     "Feedback",
     "Guard",

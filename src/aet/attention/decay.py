@@ -54,6 +54,10 @@ class Decay(Mechanism):
         """Rates of 0: plain causal attention."""
         return cls(heads)
 
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """λ."""
+        return {"rate": (self.rate, 0.0)}
+
     def forward(self, times: Tensor) -> Dials:
         """Dials of `decay`."""
         return decay(times, self.rate)

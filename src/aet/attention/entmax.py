@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from aet.attention.attend import check_shapes, stretch
-from aet.attention.mechanisms import MECHANISMS, Mechanism
+from aet.attention.mechanisms import MECHANISMS, Bounded, Mechanism
 from aet.attention.obvious import attention_scores, softmax_or_zero
 from aet.errors import ConfigError
 
@@ -24,8 +23,8 @@ def entmax_weights(scores: Tensor, alpha: Tensor | float = 1.5) -> Tensor:
 
     Args:
         scores: z, (..., S); -inf hides a key, and a row of -inf gives a row of 0.
-        alpha: a number from 1 up, or a tensor that broadcasts to (..., 1) and gets a gradient. Values within
-            0.001 of 1 count as 1, and get none.
+        alpha: a number from 1 up, or a tensor that broadcasts to (..., 1) and gets a gradient. Numbers within 0.001
+            of 1 count as 1; a tensor's follow the first order around softmax, p = softmax(z - (α - 1)/2 · log²p₁).
 
     Raises:
         ConfigError: α below 1, or more than 1,024 keys.
@@ -52,7 +51,7 @@ def entmax_weights(scores: Tensor, alpha: Tensor | float = 1.5) -> Tensor:
         stretch("alpha", alpha, torch.Size((*scores.shape[:-1], 1)))
         soft = alpha < 1.001
         weights = entmax_bisect(reach, torch.where(soft, 1.5, alpha), dim=-1)
-        return torch.where(soft, softmax_or_zero(scores), weights.masked_fill(hidden, 0))
+        return torch.where(soft, _near_softmax(reach, alpha, hidden), weights.masked_fill(hidden, 0))
     if alpha == 1.5:
         weights = entmax15(reach, dim=-1)
     elif alpha == 2:
@@ -60,6 +59,12 @@ def entmax_weights(scores: Tensor, alpha: Tensor | float = 1.5) -> Tensor:
     else:
         weights = entmax_bisect(reach, alpha, dim=-1)
     return weights.masked_fill(hidden, 0)
+
+
+def _near_softmax(scores: Tensor, alpha: Tensor, hidden: Tensor) -> Tensor:
+    """α-entmax to first order in α - 1: from p^{α-1} = (α-1)z - τ, d log p_i/dα = const - log²p_i / 2 at α = 1."""
+    surprise = torch.log_softmax(scores, -1).masked_fill(hidden, 0)
+    return softmax_or_zero((scores - (alpha - 1) / 2 * surprise.square()).masked_fill(hidden, -torch.inf))
 
 
 def attend_entmax(
@@ -93,9 +98,9 @@ def attend_entmax(
 
 @MECHANISMS.register("entmax")
 class Entmax(Mechanism):
-    """`attend_entmax` with a learned α = 1 + σ(a) for each head (Correia et al. 2019); 1 is its zero setting.
+    """`attend_entmax` with a learned α = 1 + a for each head, 0 <= a <= 1 (Correia et al. 2019); 1 is its zero setting.
 
-    At α = 1 it is softmax and stays so: a is -inf there and gets no gradient.
+    The paper's α = 1 + σ(a) never reaches softmax but where it cannot leave it; `Bounded` can do both.
 
     >>> Entmax(heads=2, alpha=1.5).alpha.flatten()
     tensor([1.5000, 1.5000], grad_fn=...)
@@ -105,10 +110,9 @@ class Entmax(Mechanism):
 
     def __init__(self, heads: int, alpha: float = 1.5) -> None:
         super().__init__()
-        if not 1 <= alpha < 2:
-            raise ConfigError(f"alpha is {alpha}. Expected 1 <= alpha < 2. Use attend_entmax for other values.")
-        start = -math.inf if alpha == 1 else math.log((alpha - 1) / (2 - alpha))
-        self.raw = nn.Parameter(torch.full((heads, 1, 1), start))  # a
+        if not 1 <= alpha <= 2:
+            raise ConfigError(f"alpha is {alpha}. Expected 1 <= alpha <= 2. Use attend_entmax for other values.")
+        self.raw = nn.Parameter(torch.full((heads, 1, 1), alpha - 1.0))  # a
 
     @classmethod
     def at_zero(cls, dim: int, heads: int) -> Self:
@@ -118,7 +122,12 @@ class Entmax(Mechanism):
     @property
     def alpha(self) -> Tensor:
         """α, (H, 1, 1)."""
-        return 1 + torch.sigmoid(self.raw)
+        clipped: Tensor = Bounded.apply(self.raw, 0.0, 1.0)  # type: ignore[no-untyped-call]
+        return 1 + clipped
+
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """α."""
+        return {"alpha": (self.alpha, 1.0)}
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, **dials: Any) -> Tensor:  # (B, H, T, Dv)
         """Output of `attend_entmax` at this α."""

@@ -41,6 +41,10 @@ class OutputGate(Mechanism):
         """As at its start, with a gate for each channel."""
         return cls(dim, heads, dim // heads)
 
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """W and b."""
+        return {"weight": (self.project.weight, 0.0), "bias": (self.project.bias, 0.0)}
+
     def forward(self, tokens: Tensor) -> Dials:
         """The gate (B, H, T, width) for tokens (B, T, dim)."""
         gate = 2 * torch.sigmoid(self.project(tokens))  # (B, T, H * width)

@@ -5,19 +5,23 @@ At the zero state they are `nn.MultiheadAttention` and `nn.LayerNorm`. With dial
     q̃ = q(1 + q_scale) + q_shift    k̃ = k(1 + k_scale)    ṽ = v(1 + v_scale) + v_shift
     out = g · softmax(β · q̃·k̃ᵀ / √D + B) · ṽ,   β = exp(log_beta),  g = exp(log_gate)
 
+Mechanisms (`aet.attention.mechanisms`), named when the layer is built, read q̃, k̃ and the tokens and add dials of their
+own; each starts at its zero setting.
+
 β is a factor on q̃ and g one on ṽ, so a whole state is one multiply-add over the packed q, k, v; `fold` moves it into
 the projection's weights. There is no key shift: it adds the same number to every score of a query and does nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aet.attention.attend import attend
+from aet.attention.chosen import Mechanisms
 from aet.attention.state import ElasticModule
 from aet.errors import ConfigError
 
@@ -38,6 +42,9 @@ class ElasticAttention(ElasticModule):
 
     x (B, T, dim), bias broadcastable to (B, H, T, T), float (added) or boolean (True attends) -> (B, T, dim)
 
+    `mechanisms` are names of `MECHANISMS`. ConfigError for one that is unknown or reads what a layer does not have, and
+    for two that both take the place of the softmax.
+
     >>> import torch
     >>> from aet.attention.state import ElasticState, applied, name_elastic
     >>> layer = name_elastic(ElasticAttention(8, heads=2))
@@ -47,7 +54,7 @@ class ElasticAttention(ElasticModule):
     True
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, mechanisms: Iterable[str] = ()) -> None:
         super().__init__()
         if dim % heads:
             raise ConfigError(
@@ -58,6 +65,7 @@ class ElasticAttention(ElasticModule):
         self.out = nn.Linear(dim, dim)
         self.prefix: nn.Module | None = None
         """Learned keys and values beside the tokens' (`aet.grown.Prefix`)."""
+        self.mechanisms = Mechanisms(dim, heads, mechanisms)
 
     def dial_shapes(self) -> dict[str, tuple[int, ...]]:
         """(H, 1, D) for scales and shifts, (H, 1, 1) for the inverse temperature and the gate."""
@@ -74,28 +82,39 @@ class ElasticAttention(ElasticModule):
         pack = [torch.cat([part.transpose(-3, -2).flatten(-2) for part in parts], -1) for parts in (gain, shift)]
         return pack[0] - 1, pack[1]
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Attend from every token to every token."""
+    def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q̃, k̃, ṽ of tokens x (B, T, dim), (B, H, T, D) each."""
         b, t, _ = x.shape
         qkv = self.qkv(x)  # (B, T, 3*dim)
         dials = self.dials()
         if dials:
             qkv = affine(qkv, *self.packed(dials))
-        query, key, value = qkv.view(b, t, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)  # 3 x (B, H, T, D)
-        mixed = attend(query, key, value, bias=bias)  # (B, H, T, D)
+        query, key, value = qkv.view(b, t, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attend from every token to every token."""
+        query, key, value = self.projected(x)
+        if len(self.mechanisms):
+            mixed = self.mechanisms(x, query, key, value, bias)  # (B, H, T, D)
+        else:
+            mixed = attend(query, key, value, bias=bias)
         if self.prefix is not None:
             mixed = mixed + self.prefix(query)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))
         return out
 
     def weights(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The attention weights themselves, (B, H, T, T), written out: for looking at, not for speed."""
-        b, t, _ = x.shape
-        qkv = self.qkv(x)
-        dials = self.dials()
-        if dials:
-            qkv = affine(qkv, *self.packed(dials))
-        query, key, _ = qkv.view(b, t, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        """The attention weights themselves, (B, H, T, T), written out: for looking at, not for speed.
+
+        What a null slot takes is missing from a row's sum; gates, which weigh the output, are left out.
+        """
+        query, key, _ = self.projected(x)
+        if len(self.mechanisms):
+            # Values that name their token: the output is then the weights.
+            each = torch.eye(x.shape[1], dtype=query.dtype, device=x.device).expand(*query.shape[:2], -1, -1)
+            seen: Tensor = self.mechanisms(x, query, key, each, bias, gated=False)
+            return seen
         scores = query @ key.transpose(-2, -1) / self.head_dim**0.5
         if bias is not None:
             scores = scores.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else scores + bias

@@ -43,6 +43,10 @@ class ConceptBias(Mechanism):
         """As at its start, with `dim` concepts."""
         return cls(dim, heads)
 
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """W."""
+        return {"key table": (self.key_table, 0.0)}
+
     def forward(self, concepts: Tensor, key_concepts: Tensor | None = None) -> Dials:
         """Factors for query concepts (B, T) and key concepts (B, S), by default the same."""
         return Dials(

@@ -31,8 +31,8 @@ class Mechanism(nn.Module):
     """A choice of dials, learned or given.
 
     `forward` names what it reads among: query (B, H, T, D), key and value (B, H, S, D), tokens (B, T, dim),
-    weights (B, S), times (B, S), concepts (B, T), lengths (B, T), entropy (B, H, T). It returns what `gives`
-    says: the dials, a query that replaces the old one, or the output itself.
+    weights (B, S), times (B, S), concepts (B, T), lengths (B, T), entropy (B, H, T), context (B, dim), the mean of a
+    row's real tokens. It returns what `gives` says: the dials, a query that replaces the old one, or the output itself.
     """
 
     gives: ClassVar[Literal["dials", "query", "output"]] = "dials"
@@ -41,6 +41,10 @@ class Mechanism(nn.Module):
     def at_zero(cls, dim: int, heads: int) -> Self:
         """The zero setting, for a model of `dim` channels: attention as if the mechanism were not there."""
         raise NotImplementedError(f"{cls.__name__} must say what its zero setting is.")
+
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """What training moves, by a name for people: the values, and what they are at the zero setting."""
+        return {}
 
 
 MECHANISMS: Registry[type[Mechanism]] = Registry("mechanism")
@@ -57,15 +61,47 @@ def reads(mechanism: Mechanism, inputs: Mapping[str, Tensor]) -> dict[str, Tenso
     >>> list(reads(Decay(heads=2), {"tokens": torch.zeros(1, 3, 8), "times": torch.zeros(1, 3)}))
     ['times']
     """
-    parameters = inspect.signature(mechanism.forward).parameters.values()
-    named = [p for p in parameters if p.kind != p.VAR_KEYWORD]
-    missing = [p.name for p in named if p.default is p.empty and p.name not in inputs]
+    named = readable(mechanism)
+    missing = [name for name, needed in named.items() if needed and name not in inputs]
     if missing:
         raise ConfigError(
-            f"{type(mechanism).__name__} lacks inputs. Expected {[p.name for p in named]}, got "
-            f"{sorted(inputs)}. Add {missing}."
+            f"{type(mechanism).__name__} lacks inputs. Expected {list(named)}, got {sorted(inputs)}. Add {missing}."
         )
-    return {p.name: inputs[p.name] for p in named if p.name in inputs}
+    return {name: inputs[name] for name in named if name in inputs}
+
+
+def readable(mechanism: Mechanism | type[Mechanism]) -> dict[str, bool]:
+    """Names that `mechanism.forward` reads, and whether it cannot do without."""
+    parameters = inspect.signature(mechanism.forward).parameters.values()
+    named = [p for p in parameters if p.kind != p.VAR_KEYWORD and p.name != "self"]
+    return {p.name: p.default is p.empty for p in named}
+
+
+class Bounded(torch.autograd.Function):
+    """x clipped to [low, high], with the slope of x itself wherever a step down that slope leads back inside.
+
+    A parameter that lies on its bound can so leave it, and one beyond it is not lost.
+
+    >>> x = torch.tensor([-1.0, -1.0, 0.0, 0.5], requires_grad=True)
+    >>> y = Bounded.apply(x, 0.0, 1.0)
+    >>> (y * torch.tensor([1.0, -1.0, -1.0, 1.0])).sum().backward()
+    >>> y.tolist(), x.grad.tolist()
+    ([0.0, 0.0, 0.0, 0.5], [0.0, -1.0, -1.0, 1.0])
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        """Clip."""
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
+        """The slope that a step down may follow."""
+        (x,), (slope,) = ctx.saved_tensors, slopes
+        kept = ((x > ctx.low) | (slope < 0)) & ((x < ctx.high) | (slope > 0))
+        return slope * kept, None, None
 
 
 def attend_with(mechanism: Mechanism, inputs: Mapping[str, Tensor], **dials: Any) -> Tensor:  # (B, H, T, D)

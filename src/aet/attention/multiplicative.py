@@ -41,6 +41,10 @@ class Multiplicative(Mechanism):
         """W = I."""
         return cls(heads, dim // heads)
 
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """W."""
+        return {"W": (self.weight, torch.eye(*self.weight.shape[1:]).to(self.weight))}
+
     def forward(self, query: Tensor) -> Tensor:  # (B, H, T, Dk)
         """The query to give to `attend`, from a query (B, H, T, Dq)."""
         if query.shape[-1] != self.weight.shape[1] or query.shape[1] != self.weight.shape[0]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import math
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aet.attention.attend import attend, stretch
-from aet.attention.mechanisms import MECHANISMS, Dials, Mechanism
+from aet.attention.mechanisms import MECHANISMS, Bounded, Dials, Mechanism
 
 
 def softmax_off_by_one(scores: Tensor, dim: int = -1) -> Tensor:
@@ -42,28 +43,6 @@ def null_slot(score: Tensor | None = None) -> Dials:
     if score is None:
         return Dials(null_slot=True)
     return Dials(null_slot=True, query_factor=-score[..., None, None], key_factor=score.new_ones(1, 1))
-
-
-@MECHANISMS.register("null_slot")
-class NullSlot(Mechanism):
-    """`null_slot` with a learned score for each head; a very low score is its zero setting.
-
-    >>> NullSlot(heads=2)()["null_slot"]
-    True
-    """
-
-    def __init__(self, heads: int, score: float = 0.0) -> None:
-        super().__init__()
-        self.score = nn.Parameter(torch.full((heads,), score))
-
-    @classmethod
-    def at_zero(cls, dim: int, heads: int) -> Self:
-        """A score of -40, which takes e^-40 of a query's attention."""
-        return cls(heads, -40.0)
-
-    def forward(self) -> Dials:
-        """Dials of `null_slot`."""
-        return null_slot(self.score)
 
 
 def attend_with_null_mass(
@@ -101,3 +80,48 @@ def attend_with_null_mass(
     )
     out, kept = both[..., :-1], both[..., -1]
     return out if gate is None else out * stretch("gate", gate, out.shape), 1 - kept
+
+
+@MECHANISMS.register("null_slot")
+class NullSlot(Mechanism):
+    """A null slot that counts w times, learned for each head; none, w = 0, is its zero setting.
+
+        out = Σ_j e^{s_j} v_j / (w + Σ_j e^{s_j}) = out₁ / (kept₁ + w (1 - kept₁))
+
+    with out₁ and kept₁ those of w = 1. A learned score z is w = e^z, but from no slot at all it would have no slope.
+
+    >>> q = torch.zeros(1, 2, 1, 4)
+    >>> NullSlot(heads=2, weight=3.0)(q, q, q + 1)[0, 0]
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]], grad_fn=...)
+    """
+
+    gives: ClassVar[Literal["dials", "query", "output"]] = "output"
+
+    def __init__(self, heads: int, weight: float = 1.0) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.full((heads, 1, 1), weight))
+
+    @classmethod
+    def at_zero(cls, dim: int, heads: int) -> Self:
+        """No slot: w = 0."""
+        return cls(heads, 0.0)
+
+    @property
+    def weight(self) -> Tensor:
+        """w, (H, 1, 1)."""
+        clipped: Tensor = Bounded.apply(self.raw, 0.0, math.inf)  # type: ignore[no-untyped-call]
+        return clipped
+
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """The weight w."""
+        return {"weight of nothing": (self.weight, 0.0)}
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, *, gate: Tensor | float | None = None, **dials: Any
+    ) -> Tensor:  # (B, H, T, Dv)
+        """Output of the formula above; arguments as in `attend`."""
+        out, nothing = attend_with_null_mass(query, key, value, **dials)
+        kept = 1 - nothing[..., None]
+        share = kept + self.weight * nothing[..., None]
+        out = out / torch.where(kept > 0, share, 1)
+        return out if gate is None else out * stretch("gate", gate, out.shape)

@@ -170,6 +170,11 @@ def applied(state: ElasticState | None) -> Iterator[None]:
         _ACTIVE.reset(token)
 
 
+def active() -> ElasticState | None:
+    """The state that elastic modules use now; None is the source."""
+    return _ACTIVE.get()
+
+
 class ElasticModule(nn.Module):
     """A module with dials. `name_elastic` tells it its path, under which it finds its dials in the active state."""
 
@@ -181,7 +186,7 @@ class ElasticModule(nn.Module):
 
     def dials(self) -> Mapping[str, Tensor]:
         """The own part of the active state; empty at the source."""
-        state = _ACTIVE.get()
+        state = active()
         return {} if state is None else self.completed(state.module(self.elastic_name))
 
     def completed(self, dials: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

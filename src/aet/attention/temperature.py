@@ -57,6 +57,10 @@ class SSMax(Mechanism):
         """As at its start: β = 1 at every length."""
         return cls(heads)
 
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """Slope and offset."""
+        return {"slope": (self.slope, 0.0), "offset": (self.offset, 1.0)}
+
     def forward(self, lengths: Tensor) -> Dials:
         """Dials of `ssmax`."""
         return ssmax(lengths, self.slope, self.offset)
@@ -91,6 +95,13 @@ class QASSMax(Mechanism):
     def at_zero(cls, dim: int, heads: int) -> Self:
         """As at its start."""
         return cls(heads, dim // heads)
+
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """What lies on the last layers, which give 1 and 0 at first whatever they read."""
+        base, gate = self.base[-1], self.gate[-1]
+        assert isinstance(base, nn.Linear)
+        assert isinstance(gate, nn.Linear)
+        return {"base": (base.bias, 1.0), "slope of the base": (base.weight, 0.0), "gate": (gate.weight, 0.0)}
 
     def forward(self, query: Tensor, lengths: Tensor | int) -> Dials:
         """β (B, H, T, D) for a query (B, H, T, D) and the keys it sees (see `ssmax`)."""
@@ -144,6 +155,10 @@ class AdaptiveTemperature(Mechanism):
     def at_zero(cls, dim: int, heads: int) -> Self:
         """The constant polynomial 1."""
         return cls((0.0, 0.0, 0.0, 0.0, 1.0))
+
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """The coefficients."""
+        return {"coefficient": (self.coefficients, self.at_zero(0, 0).coefficients.detach().to(self.coefficients))}
 
     def forward(self, entropy: Tensor) -> Dials:
         """Dials of `adaptive_temperature`."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from aet.batch import Batch
 from aet.config import Config
 from aet.errors import ConfigError, DataError, nearest
 from aet.model import Model
@@ -21,7 +23,9 @@ from aet.training import checkpoint
 from aet.training.display import epoch_bar, say
 from aet.training.gather import gather
 from aet.training.loop import CHECKPOINT, fit, own_random
+from aet.training.reservoir import Reservoir
 from aet.training.split import split
+from aet.training.switches.ewc import FISHER, fisher
 
 
 def train(
@@ -132,6 +136,7 @@ def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None
     assert valid_rows.target is not None
     model.output.calibrate(model.logits(valid_rows), valid_rows.target)
     model.statistics = gather(model, checked.frame.iloc[rows], train_rows, valid_rows)
+    model.reservoir, model.fisher = kept(model, train_rows, valid_rows)
     model.report = {
         "rows": len(rows),
         "quarantined": len(checked.problems),
@@ -144,3 +149,13 @@ def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None
         (out / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in history), encoding="utf-8")
         checkpoint.remove(out / CHECKPOINT)
     return model
+
+
+def kept(model: Model, train: Batch, valid: Batch) -> tuple[Reservoir | None, dict[str, Tensor] | None]:
+    """What `model.update` goes on from, where the settings want it kept: rows, and how much each weight matters."""
+    settings, reservoir = model.config.train, None
+    if settings.keep_rows:
+        held = torch.arange(len(train) + len(valid)) >= len(train)
+        rows = Batch.concat([train, valid])
+        reservoir = Reservoir.empty(settings.keep_rows).take(rows, held, task=0, seed=model.config.seed)
+    return reservoir, fisher(model, train, FISHER["rows"]) if settings.keep_fisher else None

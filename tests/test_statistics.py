@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from aet.errors import RunError
 from aet.schema import InputSpec, Schema
-from aet.statistics import NAMED, OTHER, Moments, SourceStatistics, describe_columns, label_shares
+from aet.statistics import NAMED, OTHER, Moments, SourceStatistics, describe_columns, label_shares, merged_columns
 
 
 def made():
@@ -110,3 +110,38 @@ def test_the_commonest_categories_keep_their_names_and_the_others_count_together
 def test_label_shares_by_hand():
     shares = label_shares(torch.tensor([0, 0, 1]), 3)
     torch.testing.assert_close(shares, torch.tensor([2.5, 1.5, 0.5]) / 4.5)
+
+
+def test_merged_summaries_are_near_those_of_all_rows():
+    rng = np.random.default_rng(0)
+    schema = Schema((InputSpec("x", "number", ("x",)), InputSpec("c", "category", ("c",))), ("y",), "label")
+    one = pd.DataFrame({"x": rng.normal(size=600), "c": rng.choice(list("ab"), 600)})
+    two = pd.DataFrame({"x": 5 + rng.normal(size=200), "c": rng.choice(list("bc"), 200)})
+    one.loc[:59, "x"] = np.nan
+    both = pd.concat([one, two], ignore_index=True)
+    found = merged_columns(describe_columns(one, schema), describe_columns(two, schema), 600, 200)
+    expected = describe_columns(both, schema)
+    assert found["x"]["missing"] == pytest.approx(expected["x"]["missing"])
+    np.testing.assert_allclose(found["x"]["quantiles"], expected["x"]["quantiles"], atol=0.25)
+    np.testing.assert_allclose(found["x"]["grid"][1:-1], expected["x"]["grid"][1:-1], atol=0.4)
+    assert found["c"]["shares"] == pytest.approx(expected["c"]["shares"])
+    assert found["x"].keys() == expected["x"].keys()
+
+
+def test_a_column_without_values_merges_too():
+    schema = Schema((InputSpec("x", "number", ("x",)),), ("y",), "label")
+    empty, full = pd.DataFrame({"x": [np.nan] * 3}), pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+    summaries = [describe_columns(frame, schema) for frame in (empty, full)]
+    merged = merged_columns(*summaries, 3, 3)
+    assert merged["x"]["missing"] == 0.5
+    assert merged["x"]["quantiles"][2] == pytest.approx(2.0, abs=0.1)
+    assert merged_columns(summaries[0], summaries[0], 3, 3)["x"]["grid"] == []
+
+
+def test_many_categories_stay_bounded():
+    schema = Schema((InputSpec("c", "category", ("c",)),), ("y",), "label")
+    frames = [pd.DataFrame({"c": [f"{start + i}" for i in range(40)]}) for start in (0, 40)]
+    shares = merged_columns(*(describe_columns(f, schema) for f in frames), 40, 40)["c"]["shares"]
+    assert len(shares) == NAMED + 1
+    assert shares[OTHER] == pytest.approx(30 / 80)
+    assert sum(shares.values()) == pytest.approx(1)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from aet.commands.options import Data, Json, Run, Seed
-from aet.commands.session import session
+from aet.commands.session import REFUSED, session
 
 app = typer.Typer(
     help="Attention models that stay right after they are deployed.",
@@ -139,6 +139,61 @@ def switches(as_json: Json = False) -> None:
         table, records = show.switch_table()
         here.give({"switches": records})
         here.show(table)
+
+
+@app.command(epilog="Example: aet update runs/gas may.csv --out runs/gas-may --gate 2")
+def update(
+    run: Run,
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run folder of the new model.", show_default="RUN-updated")
+    ] = None,
+    gate: Annotated[
+        float | None, typer.Option(min=0.0, help="Most points on old held-out rows that may be lost.")
+    ] = None,
+    old: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Rows it was trained on, to measure and compare with.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option(help="Also retrain from scratch, and fine-tune on the new rows alone, to compare.")
+    ] = True,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings of the update as YAML.")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="A setting: train.epochs=20.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Learn new rows without forgetting the old; RUN stays as it is. Exit code 3: it forgets more than --gate allows.
+
+    The same command takes an interrupted update up again.
+    """
+    from aet.commands import options, updated
+    from aet.commands.folder import announce
+
+    with session(as_json) as here:
+        folder = out or run.with_name(f"{run.resolve().name}-updated")
+        updated.check_apart(run, folder)
+        here.going_on = f"The same command goes on from the last checkpoint in {folder}."
+        announce(here, folder)
+        import aet
+        from aet.errors import UpdateRefused
+
+        model = aet.load(run)
+        try:
+            made = model.update(
+                data,
+                old=old,
+                out=folder,
+                config=options.settings(config, set or []),
+                gate=gate,
+                compare=compare,
+                progress=here.progress,
+            )
+        except UpdateRefused as refused:
+            here.give({**updated.answer(refused.report, None), "refused": str(refused)})
+            here.show(updated.table(refused.report))
+            here.tell(str(refused), "red")
+            raise typer.Exit(REFUSED) from None
+        here.give({**updated.answer(made.report, folder), "refused": None})
+        here.show(updated.table(made.report), *made.report["missing"], f"Run folder: {folder}")
 
 
 @app.command(epilog="Example: aet predict runs/gas rows.csv --out answers.csv")

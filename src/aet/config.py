@@ -92,6 +92,12 @@ class TrainConfig(Section):
     switches: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Adaptive parts of training that are on, by name, with their settings."
     )
+    keep_rows: int = Field(
+        0, ge=0, description="Rows kept in the run folder for `model.update`, a random sample of all; 0 keeps none."
+    )
+    keep_fisher: bool = Field(
+        False, description="Keep how much each weight matters (the switch ewc), for updates where no rows are kept."
+    )
     device: str = Field("auto", description="auto: CUDA if there is any, else the CPU.")
 
 

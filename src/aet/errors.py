@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class AetError(Exception):
@@ -39,6 +40,14 @@ class FeedbackError(AetError, ValueError):
 
 class ForgottenRow(FeedbackError, KeyError):
     """A late label came for a row that was served but is no longer kept."""
+
+
+class UpdateRefused(AetError, ValueError):
+    """An update forgets more than its gate allows, and no model was written. `report` holds its figures."""
+
+    def __init__(self, *said: object, report: dict[str, Any] | None = None) -> None:
+        super().__init__(*said)
+        self.report = report or {}
 
 
 class NotElastic(AetError, TypeError):

@@ -28,6 +28,8 @@ from aet.trunk import Trunk, worlds
 
 if TYPE_CHECKING:
     from aet.adaptation.stream import Stream
+    from aet.training.reservoir import Reservoir
+    from aet.training.update import Update
 
 TOKENS = 32_768
 """Tokens that pass through the network at once when predicting: bounds the memory, however many columns there are."""
@@ -40,6 +42,10 @@ class Model(nn.Module):
     """
 
     statistics: SourceStatistics | None = None
+    reservoir: Reservoir | None = None
+    """Rows kept for updates."""
+    fisher: dict[str, Tensor] | None = None
+    """How much each weight matters to what was learned, kept for updates (the switch `ewc`)."""
 
     def __init__(self, schema: Schema, config: Config) -> None:
         super().__init__()
@@ -250,6 +256,12 @@ class Model(nn.Module):
         from aet.adaptation.stream import Stream
 
         return Stream(self, **settings)
+
+    def update(self, source: Any, **settings: Any) -> Update:
+        """Learn new rows without forgetting the old, as a new model; arguments as in `aet.training.update.update`."""
+        from aet.training.update import update
+
+        return update(self, source, **settings)
 
     def save(self, folder: str | Path) -> Path:
         """Write the run folder."""

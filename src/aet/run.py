@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.safetensors", "statistics.safetensors"
+RESERVOIR, FISHER = "reservoir.safetensors", "fisher.safetensors"
+"""Kept for updates, where the user wants it."""
 MEND = "Copy the folder again as a whole, or train again."
 
 
@@ -42,11 +44,26 @@ def save_model(model: Model, folder: Path) -> Path:
         "report": model.report,
     }
     (folder / CONFIG).write_text(yaml.safe_dump(model.config.model_dump(), sort_keys=False), encoding="utf-8")
-    described["sha256"] = {name: sha256(folder / name) for name in (CONFIG, WEIGHTS, STATISTICS)}
+    kept = kept_for_updates(model)
+    for name in (RESERVOIR, FISHER):
+        (folder / name).unlink(missing_ok=True)  # of a model that was saved here before
+        if name in kept:
+            save_file(kept[name], str(folder / name))
+    described["sha256"] = {name: sha256(folder / name) for name in (CONFIG, WEIGHTS, STATISTICS, *kept)}
     described["sha256"]["schema.json"] = own_sum(described)
     # Last, because it holds the sums of the others: an interrupted save does not pass for a whole one.
     (folder / "schema.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
     return folder
+
+
+def kept_for_updates(model: Model) -> dict[str, dict[str, torch.Tensor]]:
+    """Tensors by file."""
+    files = {}
+    if model.reservoir:
+        files[RESERVOIR] = model.reservoir.tensors()
+    if model.fisher:
+        files[FISHER] = {name: t.detach().cpu().contiguous() for name, t in model.fisher.items()}
+    return files
 
 
 def make_folder(folder: Path) -> None:
@@ -85,6 +102,7 @@ def own_sum(described: dict[str, Any]) -> str:
 def load(folder: str | Path) -> Model:
     """The model of a run folder, in evaluation mode; raises RunError if a part is missing, damaged or foreign."""
     from aet.model import Model
+    from aet.training.reservoir import Reservoir
 
     folder = Path(folder)
     described = read_description(folder)
@@ -116,6 +134,15 @@ def load(folder: str | Path) -> Model:
         )
     model.load_state_dict(weights)
     model.statistics = SourceStatistics.load(folder / STATISTICS, summary)
+    if RESERVOIR in described["sha256"]:
+        verify(folder / RESERVOIR, described["sha256"][RESERVOIR])
+        try:
+            model.reservoir = Reservoir.of(load_tensors(folder / RESERVOIR))
+        except (KeyError, ValueError) as error:
+            raise RunError(f"{folder / RESERVOIR} holds no rows of an aet run: {error}. {MEND}") from error
+    if FISHER in described["sha256"]:
+        verify(folder / FISHER, described["sha256"][FISHER])
+        model.fisher = load_tensors(folder / FISHER)
     return model.eval()
 
 

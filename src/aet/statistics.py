@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from aet.attention.state import load_tensors
 from aet.errors import RunError
 from aet.schema import Schema
+from aet.token_moments import TokenMoments
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -52,6 +53,8 @@ class SourceStatistics:
     columns: dict[str, dict[str, Any]]
     attention: list[float]
     """Mean focus on each token."""
+    tokens: TokenMoments | None = None
+    """What rows like the training rows are drawn from; None where that would take too much room."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
@@ -61,6 +64,7 @@ class SourceStatistics:
         for name, tensor in (("label_mix", self.label_mix), ("confusion", self.confusion)):
             if tensor is not None:
                 named[name] = tensor
+        named |= self.tokens.tensors() if self.tokens else {}
         return {name: t.detach().cpu().contiguous() for name, t in named.items()}
 
     @classmethod
@@ -77,6 +81,7 @@ class SourceStatistics:
                 entropy=named["entropy"],
                 columns=dict(summary["columns"]),
                 attention=list(summary["attention"]),
+                tokens=TokenMoments.read(named),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
@@ -167,6 +172,47 @@ def quantiles(values: np.ndarray) -> dict[str, Any]:
     return {
         "quantiles": np.quantile(values, QUANTILES).tolist(),
         "grid": np.quantile(values, np.linspace(0, 1, 21)).tolist(),
+    }
+
+
+def merged_columns(
+    old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]], seen: float, given: float
+) -> dict[str, dict[str, Any]]:
+    """Summaries of `seen` and of `given` rows as one: quantiles of the mixture of their grids, shares in proportion.
+
+    >>> one, two = ({"x": {"missing": 0.0, "shares": {"a": share, "b": 1 - share}}} for share in (1.0, 0.5))
+    >>> merged_columns(one, two, 30, 10)["x"]["shares"]
+    {'a': 0.875, 'b': 0.125}
+    """
+    parts = [seen / (seen + given), given / (seen + given)]
+    merged: dict[str, dict[str, Any]] = {}
+    for column, first in old.items():
+        pair = (first, new[column])
+        both = {**first, "missing": sum(p * d["missing"] for p, d in zip(parts, pair, strict=True))}
+        there = [p * (1 - d["missing"]) for p, d in zip(parts, pair, strict=True)]
+        total = sum(there) or 1.0
+        if "shares" in first:
+            shares: dict[str, float] = {}
+            for part, d in zip(there, pair, strict=True):
+                for name, share in d["shares"].items():
+                    shares[name] = shares.get(name, 0.0) + part * share / total
+            common = sorted((name for name in shares if name != OTHER), key=lambda name: -shares[name])
+            both["shares"] = pooled(shares, common[:NAMED])
+        else:
+            grids = [(part, np.asarray(d["grid"])) for part, d in zip(there, pair, strict=True) if len(d["grid"])]
+            both |= mixed_quantiles(grids) if grids else {}
+        merged[column] = both
+    return merged
+
+
+def mixed_quantiles(grids: Sequence[tuple[float, np.ndarray]]) -> dict[str, Any]:
+    """Quantiles of a mixture, each part given by its share and by evenly spaced quantiles."""
+    fine = np.linspace(0, 1, 501)
+    values = np.concatenate([np.interp(fine, np.linspace(0, 1, len(grid)), grid) for _, grid in grids])
+    weights = np.repeat([part for part, _ in grids], len(fine))
+    return {
+        name: np.quantile(values, levels, weights=weights, method="inverted_cdf").tolist()
+        for name, levels in (("quantiles", QUANTILES), ("grid", np.linspace(0, 1, 21)))
     }
 
 

@@ -45,6 +45,7 @@ def model_record(model: Model, title: str = "") -> dict[str, Any]:
             "trained_for_shift": f"simulated drift of strength {drift:g} on every batch" if drift else None,
             **{key: model.report.get(key) for key in ("rows", "valid", "history", "seconds", "switches", "worth")},
         },
+        **({"update": model.report["update"]} if "update" in model.report else {}),
     }
 
 

@@ -1,8 +1,8 @@
 """One command from start to end: what it prints, where, and with which exit code.
 
 Standard output carries the answer: text for people, or with `--json` exactly one JSON object. Everything else
-(progress, warnings, errors) goes to standard error. Exit codes: 0 done, 2 an error that the user can mend, 130
-interrupted.
+(progress, warnings, errors) goes to standard error. Exit codes: 0 done, 2 an error that the user can mend, 3 an
+update refused by its gate, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import typer
 
 from aet.errors import AetError
 
-MENDABLE, INTERRUPTED = 2, 130
+MENDABLE, REFUSED, INTERRUPTED = 2, 3, 130
 """Exit codes."""
 
 

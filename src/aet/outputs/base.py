@@ -52,6 +52,16 @@ class Output(ElasticModule):
         """Make the head, once the width is known."""
         self.head = nn.Linear(self.dim, self.width)
 
+    grown: int = 0
+    """How many of the logits, the last ones, `grow` has added since the output was made or loaded."""
+
+    def grow(self, frame: pd.DataFrame) -> list[Any]:
+        """Learn answers that these rows have and the output lacks, the old logits unchanged; gives the new answers.
+
+        Nothing to do where the answers are fixed by the columns.
+        """
+        return []
+
     def settings(self) -> dict[str, Any]:
         """JSON-able part of what `fit` learned."""
         return {}

@@ -63,6 +63,31 @@ class LabelOutput(Output):
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("class_weight", torch.ones(self.width))
 
+    def grow(self, frame: pd.DataFrame) -> list[Any]:
+        """Classes of these rows that are new come last, in order; their logits start at 0 for every row.
+
+        Under balanced class weights a new class weighs N / (C·N_c) of these rows.
+        """
+        counts = Counter(plain(value) for value in frame[self.targets[0]])
+        known = {*self.classes, *map(str, self.classes)}
+        new = [value for value in counts if value not in known and str(value) not in known]
+        new.sort(key=lambda v: (str(type(v)), v))
+        if not new:
+            return []
+        balanced = bool((self.class_weight != 1).any())
+        old, before = self.head, len(self.classes)
+        self.classes = [*self.classes, *new]
+        self.grown += len(new)
+        weights = [len(frame) / (len(counts) * counts[value]) if balanced else 1.0 for value in new]
+        self.class_weight = torch.cat([self.class_weight, self.class_weight.new_tensor(weights)])
+        head = torch.nn.Linear(self.dim, self.width, device=old.weight.device, dtype=old.weight.dtype)
+        with torch.no_grad():
+            for part, source in ((head.weight, old.weight), (head.bias, old.bias)):
+                part.zero_()
+                part[:before] = source
+        self.head = head
+        return new
+
     def settings(self) -> dict[str, Any]:
         """The classes."""
         return {"classes": self.classes}

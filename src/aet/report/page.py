@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from aet.errors import ConfigError, DataError
-from aet.report import inside, sections
+from aet.report import inside, sections, update
 from aet.report.headline import answer
 from aet.report.text import Metric, date, escape, mapping
 from aet.report.tiles import headline
@@ -29,6 +29,7 @@ SECTIONS: tuple[Callable[[Mapping[str, Any], Metric], str], ...] = (
     inside.state,
     inside.training,
     worth,
+    update.update,
     inside.cost,
 )
 

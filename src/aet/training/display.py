@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aet.config import Config
 from aet.schema import Schema
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> Console:
+    """A console on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 def say(schema: Schema, train: int, held: int, problems: Mapping[int, str], config: Config) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -11,6 +13,8 @@ from aet.batch import Batch
 from aet.focus import focus
 from aet.model import Model
 from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
+from aet.token_moments import TokenMoments
+from aet.training.switches.moment_replay import token_moments
 
 ROWS = 4096
 """Rows that the activation moments are taken over at most."""
@@ -20,6 +24,14 @@ ROWS = 4096
 def gather(model: Model, frame: pd.DataFrame, train: Batch, valid: Batch) -> SourceStatistics:
     """Moments over (at most 4,096 of) the training rows; entropy and confusion on the validation rows."""
     index = torch.randperm(len(train), generator=torch.Generator().manual_seed(model.config.seed))[:ROWS]
+    return gathered(model, describe_columns(frame.iloc[index.numpy()], model.schema), train, index, valid)
+
+
+@torch.no_grad()
+def gathered(
+    model: Model, columns: dict[str, dict[str, Any]], train: Batch, index: Tensor, valid: Batch
+) -> SourceStatistics:
+    """The same with the columns' summary at hand; `index` says which training rows the activations are taken over."""
     sample = train[index]
     logits = model.logits(valid)
     assert train.target is not None
@@ -39,9 +51,17 @@ def gather(model: Model, frame: pd.DataFrame, train: Batch, valid: Batch) -> Sou
         label_mix=mix,
         confusion=confusion,
         entropy=torch.from_numpy(np.quantile(uncertainty, np.linspace(0, 1, 101)).astype(np.float32)),
-        columns=describe_columns(frame.iloc[index.numpy()], model.schema),
+        columns=columns,
         attention=focus(model, sample).mean(0).tolist(),
+        tokens=known_tokens(model, train),
     )
+
+
+def known_tokens(model: Model, train: Batch) -> TokenMoments | None:
+    """Moments of the tokens, where they stay small."""
+    classes = model.output.width if model.output.kind == "label" else 1
+    fits = TokenMoments.fits(classes, len(model.token_names()), model.config.model.dim)
+    return token_moments(model, train) if fits else None
 
 
 def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:

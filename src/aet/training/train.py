@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from aet.batch import Batch
 from aet.config import Config
@@ -25,7 +26,9 @@ from aet.training.display import epoch_bar, say, say_acted, say_rate
 from aet.training.gather import gather
 from aet.training.loop import CHECKPOINT, fit, own_random
 from aet.training.parts import Switches, turned_on, without
+from aet.training.reservoir import Reservoir
 from aet.training.split import split
+from aet.training.switches.ewc import FISHER, fisher
 from aet.training.worth import FOLDER as COMPARE
 from aet.training.worth import worth
 
@@ -173,6 +176,7 @@ def train_on(
     assert valid_rows.target is not None
     model.output.calibrate(model.logits(valid_rows), valid_rows.target)
     model.statistics = gather(model, checked.frame.iloc[rows], train_rows, valid_rows)
+    model.reservoir, model.fisher = kept(model, train_rows, valid_rows)
     model.report |= {
         "rows": len(rows),
         "quarantined": len(checked.problems),
@@ -201,3 +205,13 @@ def switch_records(config: Config, history: Sequence[Mapping[str, Any]]) -> list
     return [
         {"name": name, "settings": settings, "acted": acted[name]} for name, settings in config.train.switches.items()
     ]
+
+
+def kept(model: Model, train: Batch, valid: Batch) -> tuple[Reservoir | None, dict[str, Tensor] | None]:
+    """What `model.update` goes on from, where the settings want it kept: rows, and how much each weight matters."""
+    settings, reservoir = model.config.train, None
+    if settings.keep_rows:
+        held = torch.arange(len(train) + len(valid)) >= len(train)
+        rows = Batch.concat([train, valid])
+        reservoir = Reservoir.empty(settings.keep_rows).take(rows, held, task=0, seed=model.config.seed)
+    return reservoir, fisher(model, train, FISHER["rows"]) if settings.keep_fisher else None

@@ -1,0 +1,71 @@
+"""Learning without forgetting (Li and Hoiem 2016, 1606.09282): answers as the model gave them at the start.
+
+    L + α · D(z⁰, z)
+
+with z⁰ the logits of the model as it was at the start, on the same rows. D is T² · KL(softmax(z⁰/T) ‖ softmax(z/T)) for
+a label, over the classes that were known at the start; for several labels the mean over their yes-or-no distributions;
+for numbers ½ · mean (z⁰ - z)², the same between Gaussians of variance 1. Costs one more forward pass of the rows. On
+replayed rows it is dark experience replay (Buzzega et al. 2020, 2004.07211) with answers made when they are needed.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aet.errors import ConfigError
+from aet.training.switch import SWITCHES, Pass, Run, Switch
+
+
+@SWITCHES.register("lwf")
+class Lwf(Switch):
+    """Settings: `alpha`, the weight of the old answers; `temperature` T above 0, which softens them."""
+
+    name = "lwf"
+    defaults: ClassVar[dict[str, Any]] = {"alpha": 1.0, "temperature": 2.0}
+    excludes = ("mixup", "cutmix")
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if self.settings["temperature"] == 0:
+            raise ConfigError("The setting temperature of the switch 'lwf' is above 0; got 0. The default is 2.")
+
+    def begin(self, run: Run) -> None:
+        """Keep the model as it is; a run that is taken up begins with the same weights and then gets its own."""
+        self.teacher = copy.deepcopy(run.model).eval().requires_grad_(False)
+
+    def term(self, run: Run, seen: Pass) -> Tensor | None:
+        """The formula above."""
+        alpha = float(self.settings["alpha"])
+        if alpha == 0:
+            return None
+        self.calls += 1
+        with torch.no_grad():
+            old = self.teacher(seen.batch)
+        output = run.model.output
+        return alpha * seen.mean(
+            distance(output.kind, old, seen.logits, float(self.settings["temperature"]), output.grown)
+        )
+
+
+def distance(kind: str, old: Tensor, new: Tensor, temperature: float = 1.0, grown: int = 0) -> Tensor:
+    """D of each row (B,) for old and new logits (B, width), the last `grown` of them left out.
+
+    >>> import torch
+    >>> distance("number", torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[3.0, 0.0, 0.0]]))
+    tensor([1.5000])
+    """
+    if kind == "label":
+        known = old.shape[1] - grown
+        log_new, log_old = (F.log_softmax(z[:, :known] / temperature, -1) for z in (new, old))
+        return temperature**2 * (log_old.exp() * (log_old - log_new)).sum(-1)
+    if kind == "multilabel":
+        a, b = old / temperature, new / temperature
+        p = a.sigmoid()
+        kl = p * (F.logsigmoid(a) - F.logsigmoid(b)) + (1 - p) * (F.logsigmoid(-a) - F.logsigmoid(-b))
+        return temperature**2 * kl.mean(-1)
+    return 0.5 * (old - new).square().mean(-1)

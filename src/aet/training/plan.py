@@ -21,6 +21,7 @@ from aet.model import Model
 from aet.rows import check_rows
 from aet.schema import Schema
 from aet.tables import read_table
+from aet.training.optimizers import own_rate
 from aet.training.split import split
 
 SHARE = 0.12
@@ -172,7 +173,8 @@ def update_config(model: Model, given: Mapping[str, Any] | str | Path | None, ne
     cost = rows * (1 + sum(COST.get(name, 0.0) for name in switches))
     wanted = round(SHARE * own["epochs"] * (seen(model) + new) / cost)
     epochs = asked.get("epochs", max(1, min(own["epochs"], wanted)))
-    train = {**own, "epochs": epochs, "patience": epochs, "lr": FASTER * own["lr"], "switches": switches, **asked}
+    rate = model.report.get("lr") or own_rate(model.config.train)
+    train = {**own, "epochs": epochs, "patience": epochs, "lr": FASTER * rate, "switches": switches, **asked}
     if "ewc" in train["switches"] and not model.reservoir and not model.fisher:
         raise ConfigError(
             "The switch 'ewc' has to know which weights matter to the old rows, and this model keeps neither rows nor "

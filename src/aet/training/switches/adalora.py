@@ -36,6 +36,7 @@ class AdaLoRA(Merged):
     """Settings: `rank` and `start`, the last and the first mean rank; `warm`; `settle`; `orthogonal`; more as LoRA."""
 
     name = "adalora"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {
         "rank": 4,
         "start": 8,

@@ -23,6 +23,7 @@ class Adapters(Tuner):
     """Settings: `width`, unless the model has adapters, which then train; whether `head` and `inputs` train too."""
 
     name = "adapters"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {"width": 8, **Tuner.own}
 
     def insert(self, model: Model) -> list[nn.Parameter]:

@@ -29,6 +29,7 @@ class Ewc(Switch):
     """Settings: `strength` λ; `rows` that F is taken over at most; `decay` γ of a kept F at each update."""
 
     name = "ewc"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {"strength": 0.1, **FISHER}
     fractions = ("decay",)
 

@@ -23,6 +23,7 @@ class IA3(Merged):
     """Settings: `where`: all, attention or mlp; whether `head` and `inputs` train too."""
 
     name = "ia3"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {**Merged.own}
 
     def replaced(self, plain: nn.Linear, name: str) -> Tuned | None:

@@ -21,6 +21,7 @@ class L2Start(Switch):
     """Settings: `alpha`, the strength of the pull."""
 
     name = "l2_start"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {"alpha": 0.01}
 
     def begin(self, run: Run) -> None:

@@ -23,6 +23,7 @@ class LoRA(Merged):
     """Settings: `rank`; `alpha`; `where`: all, attention or mlp; whether `head` and `inputs` train too."""
 
     name = "lora"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {"rank": 8, "alpha": 16.0, **Merged.own}
 
     def replaced(self, plain: nn.Linear, name: str) -> Tuned:

@@ -26,6 +26,7 @@ class Lwf(Switch):
     """Settings: `alpha`, the weight of the old answers; `temperature` T above 0, which softens them."""
 
     name = "lwf"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {"alpha": 1.0, "temperature": 2.0}
     excludes = ("mixup", "cutmix")
 

@@ -29,6 +29,7 @@ class MomentReplay(Switch):
     """Settings: `alpha`, the weight of the drawn rows; `rows` drawn beside each batch."""
 
     name = "moment_replay"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {"alpha": 1.0, "rows": 64}
     excludes = ("unfreeze",)
 

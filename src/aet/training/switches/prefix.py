@@ -24,6 +24,7 @@ class Prefixes(Tuner):
     """Settings: `length`, unless the model has prefixes, which then train; whether `head` and `inputs` train too."""
 
     name = "prefix"
+    searched = False
     defaults: ClassVar[dict[str, Any]] = {"length": 8, **Tuner.own}
 
     def insert(self, model: Model) -> list[nn.Parameter]:

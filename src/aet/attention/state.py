@@ -170,6 +170,11 @@ def applied(state: ElasticState | None) -> Iterator[None]:
         _ACTIVE.reset(token)
 
 
+def active() -> ElasticState | None:
+    """The state of the innermost `applied`; None at the source."""
+    return _ACTIVE.get()
+
+
 class ElasticModule(nn.Module):
     """A module with dials. `name_elastic` tells it its path, under which it finds its dials in the active state."""
 

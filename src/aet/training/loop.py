@@ -147,6 +147,8 @@ def batch_loss(
     for switch in switches:
         seen.losses = switch.losses(run, seen)
     loss = seen.mean(seen.losses)
+    if run.model.gate is not None:
+        loss = loss + run.model.gate.penalty()
     for switch in switches if terms else ():
         term = switch.term(run, seen)
         loss = loss if term is None else loss + term

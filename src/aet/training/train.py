@@ -12,6 +12,7 @@ import torch
 
 from aet.config import Config
 from aet.errors import ConfigError, DataError, nearest
+from aet.inputs.selection import select
 from aet.model import Model
 from aet.rows import check_rows
 from aet.run import make_folder
@@ -113,6 +114,7 @@ def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None
     started = time.monotonic()
     checked = check_rows(frame, schema, need_target=True)
     rows, held = split(checked.frame, schema, config.train.valid, config.seed)
+    schema, columns = select(checked.frame.iloc[rows], schema, config.columns)
     with own_random():
         torch.manual_seed(config.seed)
         model = Model(schema, config).fit_columns(checked.frame.iloc[rows])
@@ -136,6 +138,7 @@ def train_on(frame: Any, schema: Schema, config: Config, out: Path | None = None
         "rows": len(rows),
         "quarantined": len(checked.problems),
         "valid": model.output.metrics(model.logits(valid_rows), valid_rows.target),
+        "columns": columns if model.gate is None else {**columns, "weights": model.column_weights()},
         "history": history,
         "seconds": round(time.monotonic() - started, 3),
     }

@@ -11,6 +11,7 @@ import pytest
 
 import aet
 from aet.config import Config
+from aet.inputs.number import NumberSettings
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
 
@@ -42,7 +43,11 @@ def test_serving(files):
 
 
 def test_settings(tmp_path):
-    (block,) = blocks("yaml")
+    block, columns = blocks("yaml")
     (tmp_path / "settings.yaml").write_text(block, encoding="utf-8")
     settings = Config.read(tmp_path / "settings.yaml")
     assert (settings.model.dim, settings.data["time"]) == (96, "when")
+    (tmp_path / "columns.yaml").write_text(columns, encoding="utf-8")
+    told = Config.read(tmp_path / "columns.yaml")
+    assert (told.columns.keep, told.model.members) == (20, 4)
+    assert NumberSettings.checked("inputs.number", told.inputs["number"]).embedding == "piecewise"

@@ -44,11 +44,22 @@ class ModelConfig(Section):
     heads: PositiveInt = Field(4, description="Attention heads; they divide dim.")
     expansion: PositiveFloat = Field(2.0, description="Hidden width of a block's MLP over dim.")
     dropout: float = Field(0.1, ge=0, lt=1)
+    members: PositiveInt = Field(1, description="Members of a batch ensemble; each passes through the trunk.")
     attention: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Mechanisms of attention that are on, by name, with their settings."
     )
     adapter: int = Field(0, ge=0, description="Hidden width of the adapters in every block; 0 builds none.")
     prefix: int = Field(0, ge=0, description="Learned keys and values that every block attends to; 0 builds none.")
+
+
+class ColumnsConfig(Section):
+    """Which columns the model looks at."""
+
+    keep: PositiveInt | None = Field(None, description="Numbers and categories kept, the best by `filter`; None: all.")
+    filter: str = Field("mutual_info", description="mutual_info, f_test or chi2.")
+    gate: float = Field(
+        0.0, ge=0, description="What an open input costs in the loss: a gate closes those worth less; 0: no gate."
+    )
 
 
 def rate(given: Any) -> Any:
@@ -113,6 +124,7 @@ class Config(Section):
 
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    columns: ColumnsConfig = ColumnsConfig()
     inputs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Settings by input kind.")
     output: dict[str, Any] = Field(default_factory=dict, description="Settings of the output kind.")
     data: dict[str, Any] = Field(default_factory=dict, description="Arguments of aet.train: groups, kinds, id, ...")

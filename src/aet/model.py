@@ -18,6 +18,8 @@ from aet.config import Config
 from aet.errors import ConfigError, DataError
 from aet.grown import grow
 from aet.inputs import INPUTS, Input
+from aet.inputs.gate import ColumnGate
+from aet.members import MemberTrunk
 from aet.outputs import OUTPUTS, Output
 from aet.roles import SeenIds
 from aet.rows import Checked, check_rows
@@ -72,24 +74,59 @@ class Model(nn.Module):
 
     def fit_columns(self, frame: pd.DataFrame) -> Model:
         """Learn scales, vocabularies and classes from checked training rows, then make the weights."""
-        for kind in self.config.inputs:
+        for kind, settings in self.config.inputs.items():
             INPUTS[kind]  # a kind that does not exist is an error, one without columns here is none
-        for _, part in self.parts():
-            part.fit(frame, self.config.inputs.get(part.kind, {}))
+            specs = [spec for spec in self.schema.inputs if spec.kind == kind]
+            if specs:
+                INPUTS[kind].check(specs, settings)
         self.output.fit(frame, self.config.output)
+        target = self.output.encode(frame)
+        for _, part in self.parts():
+            part.fit(frame, self.config.inputs.get(part.kind, {}), target)
         return self.build()
 
     def build(self) -> Model:
         """Make the weights, once every size is known."""
         for _, part in self.parts():
             part.build()
-        self.output.build()
         settings = self.config.model
-        self.trunk = Trunk(
-            settings.dim, settings.depth, settings.heads, settings.expansion, settings.dropout, settings.attention
+        self.output.build(settings.members)
+        shape = (
+            settings.dim,
+            settings.depth,
+            settings.heads,
+            settings.expansion,
+            settings.dropout,
+            settings.attention,
         )
+        tokens = len(self.token_names())
+        self.trunk = Trunk(*shape) if settings.members == 1 else MemberTrunk(settings.members, tokens, *shape)
         grow(self.trunk, settings.adapter, settings.prefix)
+        cost = self.config.columns.gate
+        self.gate = ColumnGate(self.owners(), settings.dim, cost) if cost else None
         return name_elastic(self)
+
+    def owners(self) -> list[int]:
+        """For each token the number of its input, counted over all parts."""
+        found: list[int] = []
+        for _, part in self.parts():
+            tokens, inputs = len(part.token_names()), len(part.specs)
+            first = max(found, default=-1) + 1
+            found += [first + token * inputs // tokens for token in range(tokens)]
+        return found
+
+    def column_weights(self) -> dict[str, float]:
+        """How much the column gate lets through of each input: 1 for an open one, 0 for one that is closed.
+
+        Raises ConfigError for a model without a gate.
+        """
+        if self.gate is None:
+            raise ConfigError(
+                "This model has no column gate: expected columns.gate above 0, got 0. Train it with "
+                "config={'columns': {'gate': 0.02}}."
+            )
+        names = [spec.name for _, part in self.parts() for spec in part.specs]
+        return dict(zip(names, self.gate.weights().tolist(), strict=True))
 
     def token_names(self) -> list[str]:
         """One name a token, in the trunk's order."""
@@ -113,6 +150,8 @@ class Model(nn.Module):
         with applied(self.simulated(batch) if simulating else active()):
             pairs = [part(batch.values[name]) for name, part in self.parts()]
         tokens = torch.cat([tokens for tokens, _ in pairs], 1)
+        if self.gate is not None:
+            tokens = self.gate(tokens)
         if all(mask is None for _, mask in pairs):
             return tokens, None
         masks = [tokens.new_ones(tokens.shape[:2], dtype=torch.bool) if m is None else m for tokens, m in pairs]
@@ -157,7 +196,7 @@ class Model(nn.Module):
 
         Of an active state in its batched form each row takes its own; raises ConfigError if there is not one a row.
         """
-        rows = rows or max(1, TOKENS // len(self.token_names()))
+        rows = rows or max(1, TOKENS // (len(self.token_names()) * self.config.model.members))
         states = self.row_states(len(batch))
         training, pieces = self.training, []
         self.eval()

@@ -32,7 +32,12 @@ class Moments:
 
     @classmethod
     def of(cls, tokens: Tensor, mask: Tensor | None = None) -> Moments:
-        """Moments of tokens (B, T, dim), those where mask (B, T) is False aside; keeps the gradient."""
+        """Moments of tokens (B, T, dim), those where mask (B, T) is False aside; keeps the gradient.
+
+        Of the k members of an ensemble, tokens (B·k, T, dim), the mask is each row's own.
+        """
+        if mask is not None and len(mask) != len(tokens):
+            mask = mask.repeat_interleave(len(tokens) // len(mask), 0)
         flat = tokens.flatten(0, 1) if mask is None else tokens[mask]  # (N, dim)
         mean = flat.mean(0)
         # The root is kept away from zero, where its slope is infinite.

@@ -24,6 +24,7 @@ class Example:
     frame: Callable[[int, int], pd.DataFrame]
     odd: pd.DataFrame
     settings: dict[str, Any] = field(default_factory=dict)
+    kind: str = ""  # that of the name it stands under, unless given
 
 
 def numbers(rows, seed):
@@ -64,14 +65,28 @@ def odd_images():
     return pd.DataFrame({"picture": cells})
 
 
-EXAMPLES: dict[str, Example] = {
-    "number": Example(
-        [InputSpec("left", "number", ("a", "b")), InputSpec("right", "number", ("c", "d"))],
+def number_example(single=False, **settings):
+    pairs = [InputSpec("left", "number", ("a", "b")), InputSpec("right", "number", ("c", "d"))]
+    return Example(
+        [InputSpec(name, "number", (name,)) for name in "abcd"] if single else pairs,
         numbers,
         pd.DataFrame(
             [[np.nan] * 4, [3.4e38, -3.4e38, 1e-300, 0.0], [np.nan, 1e30, np.nan, -1e30]], columns=["a", "b", "c", "d"]
         ),
-    ),
+        settings,
+        "number",
+    )
+
+
+EXAMPLES: dict[str, Example] = {
+    "number": number_example(),
+    "number, single columns": number_example(single=True),
+    "number, standard": number_example(scaling="standard"),
+    "number, quantile": number_example(scaling="quantile"),
+    "number, piecewise": number_example(embedding="piecewise", bins=5),
+    "number, periodic": number_example(embedding="periodic", bins=3),
+    "number, pca": number_example(reduce="pca", components=1),
+    "number, lda": number_example(reduce="lda", components=2, embedding="piecewise", scaling="quantile"),
     "category": Example(
         [InputSpec("city", "category", ("city",)), InputSpec("size", "category", ("size",))],
         categories,

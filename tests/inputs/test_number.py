@@ -112,3 +112,32 @@ def test_drift_is_one_for_the_whole_batch():
     gain, offset = np.polyfit(x, y, 1)
     assert np.abs(y - gain * x - offset).max() < 0.3
     assert abs(gain - 1) + abs(offset) > 0.01
+
+
+def test_single_columns_drift_by_a_fifth_of_a_group():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(400, 2)), columns=["a", "b"])
+    single, group = part(frame), part(frame, {"ab": ("a", "b")})
+
+    def lost(made, strength):
+        draws = [made.augment(made.encode(frame), strength, torch.Generator().manual_seed(s)) for s in range(20)]
+        return float(torch.cat([draw.isnan().flatten() for draw in draws]).float().mean())
+
+    assert lost(group, 1.0) == pytest.approx(0.4, abs=0.1)
+    assert lost(single, 1.0) == pytest.approx(0.08, abs=0.03)
+    assert lost(single, 5.0) == pytest.approx(0.4, abs=0.1)
+
+
+def test_by_default_single_columns_are_piecewise_and_groups_linear():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["a", "b"])
+    single, group = part(frame), part(frame, {"ab": ("a", "b")})
+    assert single.features.count == 16
+    assert single.chosen.scaling == group.chosen.scaling == "robust"
+    assert group.features.count == 0
+    assert not hasattr(group, "curve")
+
+
+def test_runs_from_before_there_were_embeddings_are_linear():
+    made = NumberInput([InputSpec("a", "number", ("a",))], 8)
+    made.load_settings({})
+    made.build()
+    assert set(made.state_dict()) == {"center", "spread", "gain", "offset", "weight", "missing", "bias"}

@@ -201,7 +201,7 @@ def test_names_given_as_pandas_and_numpy_objects_are_kept_as_texts(tmp_path):
     [
         ({"data": {"grops": {}}}, r"data\.grops is unknown. Did you mean 'groups'\?"),
         ({"inputs": {"txt": {}}}, r"There is no input kind 'txt'. Did you mean 'text'\?"),
-        ({"inputs": {"number": {"bins": 3}}}, r"inputs\.number\.bins is unknown"),
+        ({"inputs": {"number": {"bin": 3}}}, r"inputs\.number\.bin is unknown"),
         ({"output": {"classweight": "balanced"}}, r"output\.classweight is unknown. Did you mean 'class_weight'\?"),
         ({"train": {"device": "gpu"}}, r"train\.device='gpu' cannot be used"),
         ({"model": {"dim": 10, "heads": 4}}, r"The width 10 cannot be split over 4 heads"),

@@ -92,18 +92,26 @@ def tuned_tables(found: Tuned, most: int = 5) -> list[Any]:
 
 
 def switch_table() -> tuple[Table, list[dict[str, Any]]]:
-    """Every switch: what it does, and its settings with their defaults."""
+    """Every switch and mechanism: what it does, and its settings with their defaults."""
     from rich.table import Table
 
+    from aet.attention.chosen import usable
+    from aet.attention.dynamic import StateNetwork
+    from aet.attention.mechanisms import MECHANISMS
     from aet.training import switches as _known  # noqa: F401 (they register themselves)
     from aet.training.switch import SWITCHES
+    from aet.trunk import DYNAMIC
 
     table = Table("switch", "settings", "what it does", title="Turn one on with --switch NAME[:setting=value,...]")
     records = []
-    for name in sorted(SWITCHES):
-        does = (inspect.getmodule(SWITCHES[name]).__doc__ or "").splitlines()[0]
-        records.append({"name": name, "settings": SWITCHES[name].defaults, "does": does})
-        table.add_row(name, ", ".join(f"{key}={value}" for key, value in SWITCHES[name].defaults.items()), does)
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {n: (SWITCHES[n], SWITCHES[n].defaults) for n in sorted(SWITCHES)}
+    kinds |= {name: (MECHANISMS[name], {}) for name in sorted(usable())}
+    kinds[DYNAMIC] = (StateNetwork, StateNetwork.defaults)
+    for name, (kind, defaults) in kinds.items():
+        does = (inspect.getmodule(kind).__doc__ if name in SWITCHES or name == DYNAMIC else kind.__doc__) or ""
+        does = does.splitlines()[0]
+        records.append({"name": name, "settings": defaults, "does": does})
+        table.add_row(name, ", ".join(f"{key}={value}" for key, value in defaults.items()), does)
     return table, records
 
 

@@ -35,9 +35,16 @@ class Input(ElasticModule):
         """Which inputs of the kind share one module; by default all."""
         return [list(specs)]
 
+    @classmethod
+    def check(cls, specs: Sequence[InputSpec], settings: Mapping[str, Any]) -> None:
+        """ConfigError for settings that none of the kind's inputs can use; nothing to say by default."""
+
     @abstractmethod
-    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
-        """Learn from the training rows; `settings` are the user's for this kind, checked here (ConfigError)."""
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
+        """Learn from the training rows; `settings` are the user's for this kind, checked here (ConfigError).
+
+        `target` is the answers as the output kind encodes them, for kinds that look at them.
+        """
 
     @abstractmethod
     def build(self) -> None:

@@ -39,7 +39,7 @@ class CategoryInput(Input):
         self.columns = [spec.columns[0] for spec in specs]
         self.places: list[dict[str, int]] = [{} for _ in specs]
 
-    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """The values of each column, the most frequent `max_values` of them."""
         limit = CategorySettings.checked("inputs.category", settings).max_values
         for column, places in zip(self.columns, self.places, strict=True):

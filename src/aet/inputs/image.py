@@ -74,7 +74,7 @@ class ImageInput(Input):
         """Each image column has its own size."""
         return [[spec] for spec in specs]
 
-    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """Size (of the first image, at most `max_side`), patch and moments."""
         chosen = ImageSettings.checked("inputs.image", settings)
         first = read_image(frame[self.column].iloc[0])

@@ -1,10 +1,11 @@
 """Numbers: a single column is a token; a named group of columns (the features of one sensor) is one token.
 
-    x̂ = (x - median) / spread,    u = squash(x̂(1 + scale) + shift),    token = Σ_f u_f W_f + Σ_missing m_f + b
+    x̂ = (x - center) / spread,    u = squash(x̂(1 + scale) + shift)                     `scaling`
+    c = (u - m) P                                                                      `reduce`; else c = u
+    token = Σ_f (c_f W_f + k(c_f) V_f) + Σ_missing m_f + b                             `embedding` names k
 
-spread is the interquartile range / 1.349 (the standard deviation, were the column normal), squash(x) = asinh(x), which
-is x near zero and grows like log x in the tails, so that one wild value cannot rule a row. The dials `scale` and
-`shift` undo gain and offset of an ageing sensor.
+The dials `scale` and `shift` undo gain and offset of an ageing sensor; they act on what is a straight line of the raw
+value, before anything bends it. See `scaling`, `components` and `embedding` for what can be chosen.
 """
 
 from __future__ import annotations
@@ -15,30 +16,50 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from aet.config import Section
+from aet.errors import ConfigError
 from aet.inputs.base import INPUTS, Input
+from aet.inputs.components import Reduction, components
+from aet.inputs.embedding import EMBEDDINGS
+from aet.inputs.scaling import SCALINGS, Ranks, robust_moments, squashing
 from aet.schema import InputSpec
 
+AUTO = "auto"
+SINGLE = 0.2
+"""Share of the simulated drift that a single column gets: sensors are declared as groups."""
 
-def robust_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median and spread of each column of x (N, F), missing values aside.
+__all__ = ["NumberInput", "NumberSettings", "robust_moments"]
 
-    Where the middle half of a column is constant the standard deviation stands in, and 1 where that is zero too. A
-    column without any value has the center NaN: whatever it shows later counts as missing, for nothing was learned.
 
-    >>> [part.tolist() for part in robust_moments(np.array([[1.0, 7.0], [2.0, 7.0], [3.0, np.nan]]))]
-    [[2.0, 7.0], [0.741..., 1.0]]
-    """
-    center, spread = np.full(x.shape[1], np.nan), np.ones(x.shape[1])
-    known = ~np.isnan(x).all(0)
-    if known.any():
-        low, center[known], high = np.nanpercentile(x[:, known], (25, 50, 75), axis=0)
-        rounding = 1e-12 * np.abs(center[known])  # what is smaller is the error of the arithmetic
-        for candidate in (np.nanstd(x[:, known], axis=0), (high - low) / 1.349):
-            spread[known] = np.where(candidate > rounding, candidate, spread[known])
-    return center, spread
+class NumberSettings(Section):
+    """`inputs.number`."""
+
+    scaling: str = Field("robust", description="robust, standard or quantile.")
+    embedding: str = Field(
+        AUTO,
+        description="linear, piecewise or periodic; auto: piecewise for single columns, linear for declared groups.",
+    )
+    bins: PositiveInt = Field(16, le=256, description="Stretches of piecewise, waves of periodic.")
+    reduce: Reduction | None = Field(None, description="pca or lda: fewer numbers for each declared group.")
+    components: PositiveInt = Field(4, description="Numbers that `reduce` leaves of a group.")
+
+    @field_validator("scaling")
+    @classmethod
+    def known_scaling(cls, name: str) -> str:
+        """A registered name."""
+        SCALINGS[name]
+        return name
+
+    @field_validator("embedding")
+    @classmethod
+    def known_embedding(cls, name: str) -> str:
+        """A registered name, or auto."""
+        if name != AUTO:
+            EMBEDDINGS[name]
+        return name
 
 
 @INPUTS.register("number")
@@ -50,6 +71,8 @@ class NumberInput(Input):
     spread: Tensor
     gain: Tensor
     offset: Tensor
+    mean: Tensor
+    directions: Tensor
 
     def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
         super().__init__(specs, dim)
@@ -61,6 +84,7 @@ class NumberInput(Input):
         # Where a folded state lives: rows stay encoded in the source's units, so they fit the merged model too.
         self.register_buffer("gain", torch.ones(shape))
         self.register_buffer("offset", torch.zeros(shape))
+        self.prepare(NumberSettings(), 0)
 
     @classmethod
     def bundle(cls, specs: Sequence[InputSpec]) -> list[list[InputSpec]]:
@@ -68,27 +92,88 @@ class NumberInput(Input):
         sizes = dict.fromkeys(len(spec.columns) for spec in specs)
         return [[spec for spec in specs if len(spec.columns) == size] for size in sizes]
 
-    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
-        """Median and spread of each column."""
-        Section.checked("inputs.number", settings)
-        center, spread = robust_moments(frame[self.columns].to_numpy(np.float64))
+    @classmethod
+    def check(cls, specs: Sequence[InputSpec], settings: Mapping[str, Any]) -> None:
+        """ConfigError where `reduce` would find no group to reduce."""
+        chosen = NumberSettings.checked("inputs.number", settings)
+        if chosen.reduce and all(len(spec.columns) == 1 for spec in specs):
+            raise ConfigError(
+                f"inputs.number.reduce={chosen.reduce!r} makes fewer numbers of a group of columns: expected a "
+                'declared group, got single columns only. Declare one: groups={"sensor": ["a", "b", "c"]}.'
+            )
+
+    def prepare(self, chosen: NumberSettings, reduced: int) -> None:
+        """Room for what `fit` learns; `reduced` components a group, 0 for the columns themselves."""
+        self.chosen, self.reduced = chosen, reduced
+        embedding = chosen.embedding
+        if embedding == AUTO:
+            embedding = "linear" if self.size > 1 else "piecewise"
+        self.squash = squashing(chosen.scaling, self.groups, self.size)
+        self.features = EMBEDDINGS[embedding](self.groups, reduced or self.size, chosen.bins)
+        if reduced:
+            self.register_buffer("mean", torch.zeros(self.groups, self.size))
+            self.register_buffer("directions", torch.zeros(self.groups, self.size, reduced))
+
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
+        """Center and spread of each column, then what the settings ask for."""
+        chosen = NumberSettings.checked("inputs.number", settings)
+        self.prepare(chosen, 0)
+        center, spread = SCALINGS[chosen.scaling](frame[self.columns].to_numpy(np.float64))
         self.center.copy_(torch.from_numpy(center).view_as(self.center))
         self.spread.copy_(torch.from_numpy(spread).view_as(self.spread))
+        values = self.encode(frame)
+        absent = values.isnan()
+        if isinstance(self.squash, Ranks):
+            self.squash.fit(values.double().numpy())
+        u = self.squash(values.nan_to_num(0.0)).masked_fill(absent, 0.0)  # (N, G, S)
+        if chosen.reduce and self.size > 1:
+            u = self.reduce(u, chosen, target)
+            absent = torch.zeros_like(u, dtype=torch.bool)
+        self.features.fit(u.masked_fill(absent, torch.nan).double().numpy())
+
+    def reduce(self, u: Tensor, chosen: NumberSettings, target: Tensor | None) -> Tensor:
+        """Learn the components of u (N, G, S); gives them, (N, G, C)."""
+        assert chosen.reduce is not None
+        known = None if target is None else target.numpy()
+        found = [
+            components(u[:, group].double().numpy(), chosen.reduce, chosen.components, known)
+            for group in range(self.groups)
+        ]
+        squash = self.squash
+        self.prepare(chosen, max(directions.shape[1] for _, directions in found))
+        self.squash = squash
+        for group, (mean, directions) in enumerate(found):
+            self.mean[group] = torch.from_numpy(mean)
+            self.directions[group, :, : directions.shape[1]] = torch.from_numpy(directions)
+        return self.drawn_together(u)
 
     def build(self) -> None:
-        """One weight (dim) a column, one bias and one missing mark."""
-        shape = (self.groups, self.size, self.dim)
-        self.weight = nn.Parameter(torch.randn(shape) / self.size**0.5)
-        self.missing = nn.Parameter(torch.randn(shape) / self.size**0.5)
+        """One weight (dim) a number and one a feature of it, one missing mark a column, one bias a group."""
+        inner = self.reduced or self.size
+        self.weight = nn.Parameter(torch.randn(self.groups, inner, self.dim) / inner**0.5)
+        self.missing = nn.Parameter(torch.randn(self.groups, self.size, self.dim) / self.size**0.5)
         # Small beside the values, so that a token's direction, which the norms keep, is the values' own.
         self.bias = nn.Parameter(0.1 * torch.randn(self.groups, self.dim))
+        self.features.build()
+        if self.features.count:
+            self.curve = nn.Parameter(torch.zeros(self.groups, inner, self.features.count, self.dim))  # V
+
+    def settings(self) -> dict[str, Any]:
+        """What was chosen, and how many components were found."""
+        return {**self.chosen.model_dump(), "reduced": self.reduced}
+
+    def load_settings(self, settings: Mapping[str, Any]) -> None:
+        """Take back what was chosen."""
+        chosen = {"embedding": "linear", **settings}  # runs that name none are from before there were others
+        reduced = int(chosen.pop("reduced", 0))
+        self.prepare(NumberSettings.checked("inputs.number", chosen), reduced)
 
     def token_names(self) -> list[str]:
         """The groups' names."""
         return [spec.name for spec in self.specs]
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
-        """Robustly standardised in float64, then float32, so that large offsets lose nothing; at most 1e18 in size."""
+        """Standardised in float64, then float32, so that large offsets lose nothing; at most 1e18 in size."""
         cells = frame[self.columns].to_numpy(np.float64, copy=True)  # pandas may give a view that must not be written
         x = torch.from_numpy(cells).view(-1, self.groups, self.size)
         return ((x - self.center.cpu()) / self.spread.cpu()).clamp(-1e18, 1e18).float()
@@ -99,11 +184,21 @@ class NumberInput(Input):
         dials = self.dials()
         gain, offset = self.composed(dials) if dials else (self.gain, self.offset)
         x = torch.addcmul(offset, values.nan_to_num(0.0), gain)
-        x = x.asinh().masked_fill(absent, 0.0)
+        x = self.squash(x).masked_fill(absent, 0.0)
+        x = self.drawn_together(x)
         tokens = self.project(x, self.weight) + self.bias
+        if self.features.count:
+            curves = self.features(x)  # (B, G, S, K)
+            if not self.reduced:
+                curves = curves.masked_fill(absent[..., None], 0.0)
+            tokens = tokens + torch.einsum("bgsk,gskd->bgd", curves, self.curve)
         if absent.any():
             tokens = tokens + self.project(absent.to(x.dtype), self.missing)
         return tokens, None
+
+    def drawn_together(self, u: Tensor) -> Tensor:
+        """(B, G, S) -> (B, G, C): the components, or the columns themselves."""
+        return torch.einsum("bgs,gsc->bgc", u - self.mean, self.directions) if self.reduced else u
 
     @staticmethod
     def project(x: Tensor, weight: Tensor) -> Tensor:
@@ -113,7 +208,12 @@ class NumberInput(Input):
         return torch.einsum("bgs,gsd->bgd", x, weight)
 
     def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """Gain, offset and noise per column, common to the batch; some tokens of each row are missing."""
+        """Gain, offset and noise per column, common to the batch; some tokens of each row are missing.
+
+        Single columns drift by a fifth of the strength: most are no sensors, and what helps against drift costs
+        accuracy where there is none (docs/lab/tables.md).
+        """
+        strength = strength if self.size > 1 else SINGLE * strength
 
         def draw(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator)
@@ -131,7 +231,7 @@ class NumberInput(Input):
     def realigned(self, values: Tensor) -> dict[str, Tensor]:
         """x̂ has center 0 and spread 1 over the training rows; a column that is missing throughout stays."""
         flat = values.flatten(1).double().numpy()  # (B, G*S)
-        center, spread = robust_moments(flat)
+        center, spread = SCALINGS[self.chosen.scaling](flat)
         center = np.nan_to_num(center)
         gain = 1 / np.clip(spread, 0.2, 5.0)
         dials = {"scale": gain - 1, "shift": -center * gain}

@@ -61,7 +61,7 @@ class TextInput(Input):
         """Each text column has its own tokenizer."""
         return [[spec] for spec in specs]
 
-    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+    def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """Train the tokenizer and choose the length: the 98th percentile, at most `max_pieces`."""
         chosen = TextSettings.checked("inputs.text", settings)
         texts = self.texts(frame)

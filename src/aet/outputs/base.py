@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from aet.attention.state import ElasticModule
 from aet.errors import FeedbackError
+from aet.members import MemberHeads
 from aet.registry import Registry
 
 OUTPUTS: Registry[type[Output]] = Registry("output kind")
@@ -33,7 +34,7 @@ class Output(ElasticModule):
     """What the mean of `scores` is; `metrics` has it under this name."""
     probable: ClassVar[bool] = True
     """Whether `confidence` is a probability of being right."""
-    head: nn.Linear
+    head: nn.Linear | MemberHeads
 
     def __init__(self, targets: Sequence[str], dim: int) -> None:
         super().__init__()
@@ -48,9 +49,9 @@ class Output(ElasticModule):
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any]) -> None:
         """Learn classes or scale from the training rows; `settings` are checked here (ConfigError)."""
 
-    def build(self) -> None:
-        """Make the head, once the width is known."""
-        self.head = nn.Linear(self.dim, self.width)
+    def build(self, members: int = 1) -> None:
+        """Make the head, or one for each of several members, once the width is known."""
+        self.head = nn.Linear(self.dim, self.width) if members == 1 else MemberHeads(members, self.dim, self.width)
 
     grown: int = 0
     """How many of the logits, the last ones, `grow` has added since the output was made or loaded."""
@@ -87,14 +88,34 @@ class Output(ElasticModule):
         return (torch.cat(pieces) if pieces else torch.empty(0)), known
 
     def forward(self, summary: Tensor) -> Tensor:
-        """Summary (B, dim) -> logits (B, width)."""
+        """Summary (B, dim) -> logits (B, width).
+
+        Of an ensemble (B·k, dim) -> (B, k, width) in training, and in evaluation the members' joint answer (B, width).
+        """
         logits: Tensor = self.head(summary)
         dials = self.dials()
-        return logits + dials["bias"] if dials else logits
+        if isinstance(self.head, nn.Linear):
+            return logits + dials["bias"] if dials else logits
+        if dials:
+            bias = dials["bias"]
+            logits = logits + (bias if bias.ndim == 1 else bias[:, None])  # a batched state has one bias a row
+        return logits if self.training else self.joined(logits)
+
+    def joined(self, logits: Tensor) -> Tensor:
+        """Members' logits (B, k, width) -> (B, width): those of their mean answer."""
+        return logits.mean(1)
+
+    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of each row (B,); of members' logits (B, k, width) the mean over the members."""
+        if logits.ndim == 2:
+            return self.row_losses(logits, target)
+        members = logits.shape[1]
+        losses = self.row_losses(logits.flatten(0, 1), target.repeat_interleave(members, 0))
+        return losses.view(-1, members).mean(1)
 
     @abstractmethod
-    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of each row (B,)."""
+    def row_losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of each row (B,) for logits (B, width)."""
 
     def loss(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Mean loss; rows count by their weight, so that weight 2 is the row given twice."""

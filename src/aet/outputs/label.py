@@ -115,10 +115,14 @@ class LabelOutput(Output):
             codes.append(code)
         return torch.tensor(codes, dtype=torch.long)
 
-    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+    def row_losses(self, logits: Tensor, target: Tensor) -> Tensor:
         """w_y · (-log softmax(z)_y)."""
         losses = F.cross_entropy(logits, target, reduction="none")
         return losses * self.class_weight[target]
+
+    def joined(self, logits: Tensor) -> Tensor:
+        """Log of the members' mean probability."""
+        return F.log_softmax(logits, -1).logsumexp(1) - math.log(logits.shape[1])
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """softmax(z / T), (B, C)."""

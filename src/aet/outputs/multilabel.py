@@ -74,11 +74,15 @@ class MultilabelOutput(Output):
             raise FeedbackError(f"Labels of {list(self.targets)} must be 0 or 1; other values were given.")
         return torch.tensor(target)
 
-    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+    def row_losses(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean binary cross-entropy over the labels."""
         return F.binary_cross_entropy_with_logits(
             logits, target, pos_weight=self.positive_weight, reduction="none"
         ).mean(-1)
+
+    def joined(self, logits: Tensor) -> Tensor:
+        """Logit log p/(1 - p) of the members' mean probability p."""
+        return F.logsigmoid(logits).logsumexp(1) - F.logsigmoid(-logits).logsumexp(1)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """σ(z / T), (B, K)."""

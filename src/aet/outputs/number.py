@@ -70,7 +70,7 @@ class NumberOutput(Output):
         scaled = (torch.tensor(target) - self.center.cpu()) / self.spread.cpu()
         return scaled.float()
 
-    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
+    def row_losses(self, logits: Tensor, target: Tensor) -> Tensor:
         """(y - mean)² + pinball(lower, α/2) + pinball(upper, 1 - α/2)."""
         mean, lower, upper = logits.unbind(-1)
         squared = (target - mean).square()

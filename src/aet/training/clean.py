@@ -53,7 +53,12 @@ class CleanSwitch(RowWeights):
         self.summary = torch.empty(0)
 
     def begin(self, run: Run) -> None:
-        """Gather the clean rows."""
+        """Gather the clean rows; ConfigError for an ensemble, whose members have no head in common."""
+        if run.model.config.model.members > 1:
+            raise ConfigError(
+                f"The switch {self.name!r} reads the gradient of one head: expected model.members=1, got "
+                f"{run.model.config.model.members}. Turn one of the two off."
+            )
         self.clean = self.from_file(run) if self.settings["file"] else self.from_validation(run)
 
     def from_file(self, run: Run) -> Batch:

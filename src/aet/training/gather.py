@@ -68,7 +68,7 @@ def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:
     """Moments of each tapped layer over all rows, in pieces: E[x] and E[x²] add up."""
     first: list[Tensor] = []
     second: list[Tensor] = []
-    count = torch.zeros((), dtype=torch.float64)
+    sizes: list[float] = []
     for index in torch.arange(len(batch)).split(rows):
         taps: list[Tensor] = []
         piece = batch[index]
@@ -79,14 +79,12 @@ def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:
             moments = Moments.of(tap, real)
             size = float(tap.shape[0] * tap.shape[1] if real is None else real.sum())
             if len(first) <= i:
+                sizes.append(0.0)
                 first.append(torch.zeros_like(moments.mean, dtype=torch.float64))
                 second.append(torch.zeros_like(moments.mean, dtype=torch.float64))
             first[i] += size * moments.mean.double()
             second[i] += size * (moments.std.double().square() + moments.mean.double().square())
-            if i == 0:
-                count += size
-    # The summary has one token a row, the blocks as many as there are.
-    sizes = [count] * (len(first) - 1) + [torch.tensor(float(len(batch)), dtype=torch.float64)]
+            sizes[i] += size
     layers = []
     for total, squares, tokens in zip(first, second, sizes, strict=True):
         mean = total / tokens

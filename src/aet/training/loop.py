@@ -120,8 +120,8 @@ def fit(
                 if record["valid_loss"] < progress.best:
                     progress.best, progress.waited = record["valid_loss"], 0
                     progress.weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
-            if switches:
-                record["acted"] = {switch.name: switch.acted() for switch in switches}
+            if switches or model.config.model.attention:
+                record["acted"] = {**{switch.name: switch.acted() for switch in switches}, **model.attention_acted()}
             progress.history.append({**record, "lr": rate, "seconds": round(time.monotonic() - started, 3)})
             on_epoch(progress.history[-1])
             for switch in switches:
@@ -143,6 +143,12 @@ def fit(
             raise ConfigError(
                 f"The switch {switch.name!r} was on and did nothing in {run.step + 1} steps with the settings "
                 f"{switch.settings}. {switch.remedy(run)}"
+            )
+    for name, said in model.attention_acted().items():
+        if not said:
+            raise ConfigError(
+                f"The mechanism {name!r} was on and did nothing in {run.step + 1} steps: it stands where it started. "
+                "Turn it off, or train longer."
             )
     model.report["lr"] = lr
     model.to("cpu").eval()
@@ -176,6 +182,8 @@ def batch_loss(
     for switch in switches:
         seen.losses = switch.losses(run, seen)
     loss = seen.mean(seen.losses)
+    if run.model.gate is not None:
+        loss = loss + run.model.gate.penalty()
     for switch in switches if terms else ():
         term = switch.term(run, seen)
         loss = loss if term is None else loss + term

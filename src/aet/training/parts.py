@@ -1,17 +1,28 @@
-"""The parts of training that are on by name, and the settings of the same run without one of them."""
+"""The parts of training that are on by name, and the settings of the same run without one of them.
+
+A name is that of a switch (`train.switches`) or of a mechanism of attention (`model.attention`); of the other settings
+those in `CHOICES` count as parts too, where they are not as they are by default.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aet.attention.chosen import usable
 from aet.config import Config
-from aet.errors import ConfigError
+from aet.errors import ConfigError, nearest
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
 from aet.training.switch import SWITCHES
+from aet.trunk import DYNAMIC, check_attention
 
-CHOICES = ("train.optimizer", "train.schedule")
-"""Settings that count as a part where they differ from their default."""
+CHOICES: dict[str, tuple[str, ...]] = {
+    "train.optimizer": ("train.optimizer", "train.optimizer_settings", "train.lr"),
+    "train.schedule": ("train.schedule",),
+    "model.members": ("model.members",),
+    "columns.gate": ("columns.gate",),
+}
+"""Settings that count as a part where they differ from their default, and what goes with each."""
 
 ALL = "all"
 """Name of the run without any part."""
@@ -19,12 +30,22 @@ ALL = "all"
 Switches = Mapping[str, Mapping[str, Any]] | Sequence[str]
 """Names, with their settings or without."""
 
+Places = dict[tuple[str, str], Any]
+"""Section and name of settings, and what they are without a part."""
+
+
+def mechanisms() -> list[str]:
+    """Names for `model.attention`."""
+    return [*usable(), DYNAMIC]
+
 
 def turned_on(config: Config, given: Switches) -> Config:
-    """The settings with more switches on; raises ConfigError for unknown names and settings.
+    """The settings with more parts on; raises ConfigError for unknown names and settings.
 
     >>> turned_on(Config(), {"sam": {"rho": 0.1}, "ema": {}}).train.switches
     {'sam': {'rho': 0.1}, 'ema': {}}
+    >>> turned_on(Config(), ["ssmax"]).model.attention
+    {'ssmax': {}}
     >>> turned_on(Config(), ["emma"])
     Traceback (most recent call last):
     aet.errors.ConfigError: There is no switch 'emma'. Did you mean 'ema'? Known: ...
@@ -33,34 +54,45 @@ def turned_on(config: Config, given: Switches) -> Config:
         raise ConfigError(f"switches takes a list of names, or a mapping of names to settings; got {given!r:.60}.")
     read = config.model_dump()
     for name in given:
-        settings = given[name] if isinstance(given, Mapping) else {}
-        SWITCHES[name](**settings)
-        read["train"]["switches"][name] = dict(settings)
+        settings = dict(given[name]) if isinstance(given, Mapping) else {}
+        if name in SWITCHES:
+            SWITCHES[name](**settings)
+            read["train"]["switches"][name] = settings
+        elif name in mechanisms():
+            check_attention({name: settings})
+            read["model"]["attention"][name] = settings
+        else:
+            known = [*SWITCHES, *mechanisms()]
+            raise ConfigError(f"There is no switch {name!r}. {nearest(name, known)}")
     return Config.checked("", read)
 
 
 def without(config: Config) -> dict[str, Config]:
     """The same settings without each part that is on, by its name; `all` without any, where several are on.
 
-    >>> config = turned_on(Config(), ["ema", "sam"])
-    >>> {name: list(other.train.switches) for name, other in without(config).items()}
-    {'ema': ['sam'], 'sam': ['ema'], 'all': []}
+    >>> config = turned_on(Config(), ["ema", "ssmax"])
+    >>> {name: (list(c.train.switches), list(c.model.attention)) for name, c in without(config).items()}
+    {'ema': ([], ['ssmax']), 'ssmax': (['ema'], []), 'all': ([], [])}
     """
-    plain, found = Config().model_dump(), {}
-    read = config.model_dump()
-    changes: dict[str, tuple[tuple[str, str], Any]] = {}
-    for name in read["train"]["switches"]:
-        rest = {other: settings for other, settings in read["train"]["switches"].items() if other != name}
-        changes[name] = (("train", "switches"), rest)
-    for path in CHOICES:
-        section, _, name = path.partition(".")
-        if read[section][name] != plain[section][name]:
-            changes[f"{name}={read[section][name]}"] = ((section, name), plain[section][name])
-    for part, ((section, name), value) in changes.items():
-        found[part] = Config.checked("", {**read, section: {**read[section], name: value}})
-    if len(changes) > 1:
-        bare = {section: dict(read[section]) for section in ("model", "train")}
-        for (section, name), _ in changes.values():
-            bare[section][name] = plain[section][name]
-        found[ALL] = Config.checked("", {**read, **bare})
+    read, plain = config.model_dump(), Config().model_dump()
+    parts: dict[str, Places] = {}
+    for section, key in (("train", "switches"), ("model", "attention")):
+        for name in read[section][key]:
+            parts[name] = {(section, key): {n: s for n, s in read[section][key].items() if n != name}}
+    for path, beside in CHOICES.items():
+        section, _, key = path.partition(".")
+        if read[section][key] != plain[section][key]:
+            pairs = [tuple(one.split(".")) for one in beside]
+            parts[f"{key}={read[section][key]}"] = {(s, k): plain[s][k] for s, k in pairs}
+    found = {name: changed(read, places) for name, places in parts.items()}
+    if len(parts) > 1:
+        found[ALL] = changed(read, {(s, k): plain[s][k] for places in parts.values() for s, k in places})
     return found
+
+
+def changed(read: Mapping[str, Any], places: Places) -> Config:
+    """The settings with others in these places."""
+    new = {name: dict(part) if isinstance(part, Mapping) else part for name, part in read.items()}
+    for (section, key), value in places.items():
+        new[section][key] = value
+    return Config.checked("", new)

@@ -16,6 +16,7 @@ from torch import Tensor
 from aet.batch import Batch
 from aet.config import Config
 from aet.errors import ConfigError, DataError, nearest
+from aet.inputs.selection import select
 from aet.model import Model
 from aet.rows import check_rows
 from aet.run import make_folder
@@ -144,12 +145,13 @@ def train_on(
     started = time.monotonic()
     checked = check_rows(frame, schema, need_target=True)
     rows, held = split(checked.frame, schema, config.train.valid, config.seed)
+    chosen, columns = select(checked.frame.iloc[rows], schema, config.columns)
 
     def fresh(settings: Config) -> tuple[Model, Batch, Batch]:
         """An untrained model with its training and validation rows."""
         with own_random():
             torch.manual_seed(settings.seed)
-            made = Model(schema, settings).fit_columns(checked.frame.iloc[rows])
+            made = Model(chosen, settings).fit_columns(checked.frame.iloc[rows])
         train_rows, valid_rows = (made.encode(checked.frame.iloc[index], target=True) for index in (rows, held))
         return made, train_rows, valid_rows
 
@@ -181,6 +183,7 @@ def train_on(
         "rows": len(rows),
         "quarantined": len(checked.problems),
         "valid": model.output.metrics(model.logits(valid_rows), valid_rows.target),
+        "columns": columns if model.gate is None else {**columns, "weights": model.column_weights()},
         "history": history,
         "switches": switch_records(config, history),
         "seconds": round(time.monotonic() - started, 3),
@@ -200,11 +203,9 @@ def train_on(
 
 
 def switch_records(config: Config, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each switch that was on, its settings, and what it did."""
-    acted = history[-1].get("acted", {})
-    return [
-        {"name": name, "settings": settings, "acted": acted[name]} for name, settings in config.train.switches.items()
-    ]
+    """Each switch and mechanism that was on, its settings, and what it did."""
+    acted, on = history[-1].get("acted", {}), {**config.train.switches, **config.model.attention}
+    return [{"name": name, "settings": settings, "acted": acted[name]} for name, settings in on.items()]
 
 
 def kept(model: Model, train: Batch, valid: Batch) -> tuple[Reservoir | None, dict[str, Tensor] | None]:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aet.errors import ConfigError
+from aet.members import over_members
 from aet.outputs.label import LabelOutput
 from aet.outputs.multilabel import MultilabelOutput
 from aet.training.switch import SWITCHES, Pass, Run, Switch
@@ -51,9 +52,10 @@ class LabelSmoothing(Switch):
         if isinstance(output, LabelOutput):
             spread = -(F.log_softmax(seen.logits, -1) * output.class_weight).mean(-1)  # (B,)
         else:  # the loss is linear in the label, so its mean over 0 and 1 is that at ½
-            spread = output.losses(seen.logits, torch.full_like(seen.logits, 0.5))
+            labels = torch.full_like(seen.logits, 0.5)
+            spread = output.losses(seen.logits, labels if labels.ndim == 2 else labels[:, 0])
         self.calls += 1
-        return torch.lerp(seen.losses, spread.to(seen.losses), epsilon)
+        return torch.lerp(seen.losses, over_members(spread).to(seen.losses), epsilon)
 
     def acted(self) -> str:
         """Batches smoothed."""

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aet.errors import ConfigError
+from aet.members import over_members
 from aet.training.switch import SWITCHES, Pass, Run, Switch
 
 
@@ -39,7 +40,7 @@ class RDrop(Switch):
         logits = seen.forward(seen.tokens, seen.mask)
         difference = 0.5 * (seen.again(run, logits) - seen.losses)
         self.calls += 1
-        apart = disagreement(run.model.output.kind, seen.logits, logits)
+        apart = over_members(disagreement(run.model.output.kind, seen.logits, logits))
         return seen.mean(difference + float(self.settings["alpha"]) * apart)
 
     def acted(self) -> str:

@@ -2,7 +2,7 @@
 
     python benchmarks/labels.py [--quick] [--seeds N] [--json FILE]
 
-Digits of scikit-learn as images, and gas sensors within batch 1. Validation labels are wrong at the same rate: nobody
+Digits of scikit-learn, a token each line of pixels, and gas sensors within batch 1. Validation labels are wrong at the same rate: nobody
 knows which ones. `clean` is the same training with right labels, the ceiling; `kept` is a method's accuracy over it.
 Methods that need rows known to be right get 50 of them (right, and in no other's training); plain training beside them
 gets those 50 rows too, among the wrong ones (`plain + 50`). Peers: scikit-learn's MLP and gradient boosting with early
@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import torch
 from common import Done, Record, arguments, partial, summary, write
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -37,19 +36,16 @@ from aet.demo.gas_files import read_batches
 from aet.errors import DataError
 
 WRONG, CLEAN = 0.4, 50
-DIGITS: dict[str, Any] = {
-    "config": {"model": {"depth": 2}, "inputs": {"image": {"patch": 2}}, "train": {"epochs": 40, "lr": 2e-3}}
-}
 SWITCHES = ("label_smoothing", "mixup", "sample_attention")
 WITH_CLEAN = ("meta_weights", "learning_to_reweight")
 
 
 def digits() -> tuple[pd.DataFrame, str, dict[str, Any]]:
-    """Images of 8 x 8 pixels."""
-    data = load_digits()
-    cells = np.empty(len(data.images), dtype=object)
-    cells[:] = list((data.images / 16).astype(np.float32))
-    return pd.DataFrame({"picture": cells, "y": data.target.astype(str)}), "y", DIGITS
+    """8 x 8 pixels, each line of them a token."""
+    frame = load_digits(as_frame=True).frame
+    pixels = [name for name in frame.columns if name != "target"]
+    groups = {f"line{i}": pixels[8 * i : 8 * i + 8] for i in range(8)}
+    return frame.astype({"target": str}), "target", {"groups": groups, "config": {"train": {"epochs": 40, "lr": 3e-3}}}
 
 
 def gas() -> tuple[pd.DataFrame, str, dict[str, Any]]:
@@ -70,8 +66,7 @@ def wronged(labels: pd.Series, rng: np.random.Generator) -> pd.Series:
 
 def flat(rows: pd.DataFrame, target: str) -> np.ndarray:
     """The inputs as numbers, for the peers."""
-    inputs = rows.drop(columns=target)
-    return np.stack([np.concatenate([np.ravel(cell) for cell in row]) for row in inputs.to_numpy(object)]).astype(float)
+    return rows.drop(columns=target).to_numpy(float)
 
 
 def run(task: str, method: str, seed: int, epochs: int | None) -> dict[str, float]:
@@ -93,24 +88,11 @@ def run(task: str, method: str, seed: int, epochs: int | None) -> dict[str, floa
         switches: dict[str, dict[str, Any]] = {method: {}} if method in (*SWITCHES, *WITH_CLEAN) else {}
         if method in WITH_CLEAN:
             file = Path(folder) / "clean.csv"
-            stored(known, Path(folder)).to_csv(file, index=False)
+            known.to_csv(file, index=False)
             switches[method] = {"file": str(file)}
         others = {name: part for name, part in training.items() if name != "config"}
         model = aet.train(noisy, target=target, seed=seed, config=settings, switches=switches, **others)
     return {"accuracy": 100 * model.evaluate(test)["accuracy"], "seconds": model.report["seconds"]}
-
-
-def stored(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Images as files, as a table on disk names them."""
-
-    def cell(value: Any) -> Any:
-        if not isinstance(value, np.ndarray):
-            return value
-        path = folder / f"{len(list(folder.glob('*.png')))}.png"
-        Image.fromarray(np.round(255 * value).astype(np.uint8)).save(path)
-        return str(path)
-
-    return rows.map(cell)
 
 
 PEERS = {

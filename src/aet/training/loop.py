@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from aet.batch import Batch
+from aet.config import TrainConfig
 from aet.errors import ConfigError
 from aet.model import Model
 from aet.training import checkpoint
@@ -45,13 +46,13 @@ def fit(
 
     `more` are switches before those of the settings. The learning rate of the run is then in `model.report`.
 
-    The validation loss that decides is the mean of that on the rows as they are and on a drifted copy of them. Row
+    The validation figure that decides is the mean of that on the rows as they are and on a drifted copy of them. Row
     weights are divided once by their mean over all training, or all validation, rows: weight 2 is the row given twice
     and weight 0 the row left out, whatever other rows happen to share a batch with it.
     """
     settings, seed = model.config.train, model.config.seed
     switches, schedule = [*more, *switched_on(settings.switches)], SCHEDULES[own_schedule(settings)]
-    device = pick_device(settings.device)
+    device, monitor = pick_device(settings.device), monitored(settings, switches)
     lr = found_rate(model, train) if settings.lr == "auto" else own_rate(settings)
     rows_a_step = settings.batch_size * settings.accumulate
     steps_an_epoch = -(-len(train) // rows_a_step)
@@ -117,8 +118,8 @@ def fit(
                 for switch in switches:
                     weights_to_keep.enter_context(switch.epoch(run))
                 record: dict[str, Any] = {"epoch": epoch + 1, "loss": loss_seen, **validate(model, valid, worn)}
-                if record["valid_loss"] < progress.best:
-                    progress.best, progress.waited = record["valid_loss"], 0
+                if (loss := judged(record, monitor)) < progress.best:
+                    progress.best, progress.waited = loss, 0
                     progress.weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
             if switches or model.config.model.attention:
                 record["acted"] = {**{switch.name: switch.acted() for switch in switches}, **model.attention_acted()}
@@ -216,6 +217,24 @@ def validate(model: Model, valid: Batch, worn: Batch) -> dict[str, float]:
         "valid_metric": model.output.metrics(plain, target)[metric],
         "valid_metric_drifted": model.output.metrics(moved, target)[metric],
     }
+
+
+def monitored(settings: TrainConfig, switches: Sequence[Switch]) -> str:
+    """What chooses the best epoch: `train.monitor`, or what the switches that are on ask for."""
+    if settings.monitor != "auto":
+        return settings.monitor
+    return "metric" if any(switch.monitors == "metric" for switch in switches) else "loss"
+
+
+def judged(record: Mapping[str, float], monitor: str) -> float:
+    """The figure of an epoch that is to be low; both kinds are means over the plain and the drifted copy.
+
+    >>> judged({"valid_loss": 0.7, "valid_metric": 0.9, "valid_metric_drifted": 0.8}, "metric")
+    0.15...
+    """
+    if monitor == "loss" or not math.isfinite(record["valid_loss"]):
+        return record["valid_loss"]
+    return 1 - (record["valid_metric"] + record["valid_metric_drifted"]) / 2
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ class LearningToReweight(CleanSwitch):
     """Settings: `share` of the validation rows that is the clean set, or a `file` with its `column`; `rows` a batch."""
 
     name = "learning_to_reweight"
+    monitors = "metric"
     defaults: ClassVar[dict[str, Any]] = dict(CLEAN)
     excludes = ("meta_weights",)
 

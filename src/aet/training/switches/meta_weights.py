@@ -27,6 +27,7 @@ class MetaWeights(CleanSwitch):
     """Settings: `hidden` units of V; `rate` of Adam; the clean set's `share`, or `file` and `column`, and `rows`."""
 
     name = "meta_weights"
+    monitors = "metric"
     defaults: ClassVar[dict[str, Any]] = {"hidden": 32, "rate": 0.01, **CLEAN}
     excludes = ("learning_to_reweight",)
 

@@ -2,11 +2,11 @@
 
     python benchmarks/labels.py [--quick] [--seeds N] [--json FILE]
 
-Digits of scikit-learn, a token each line of pixels, and gas sensors within batch 1. Validation labels are wrong at the same rate: nobody
-knows which ones. `clean` is the same training with right labels, the ceiling; `kept` is a method's accuracy over it.
-Methods that need rows known to be right get 50 of them (right, and in no other's training); plain training beside them
-gets those 50 rows too, among the wrong ones (`plain + 50`). Peers: scikit-learn's MLP and gradient boosting with early
-stopping, on the same labels. Settings of every switch are its defaults.
+Digits of scikit-learn, a token each line of pixels, and gas sensors within batch 1. Validation labels are wrong at the
+same rate: nobody knows which ones. `clean` is the same training with right labels, the ceiling; `kept` is a method's
+accuracy over it. Methods that need rows known to be right get 50 of them (right, and in no other's training); plain
+training beside them gets those 50 rows too, among the wrong ones (`plain + 50`). Peers: scikit-learn's MLP and gradient
+boosting with early stopping, on the same labels. Settings of every switch are its defaults.
 """
 
 from __future__ import annotations

@@ -105,6 +105,10 @@ class NumberInput(Input):
             tokens = tokens + self.project(absent.to(x.dtype), self.missing)
         return tokens, None
 
+    def behind(self, values: Tensor) -> tuple[Tensor, int]:
+        """The squashed values, asinh x̂ (B, G, S)."""
+        return values.asinh(), self.size
+
     @staticmethod
     def project(x: Tensor, weight: Tensor) -> Tensor:
         """(B, G, S), (G, S, dim) -> (B, G, dim)."""

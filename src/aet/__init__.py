@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aet.attention.attend import attend
+    from aet.ensemble import Ensemble
     from aet.estimators import ElasticClassifier, ElasticRegressor
     from aet.model import Model
     from aet.run import load
+    from aet.training.ensemble import train_ensemble
     from aet.training.train import train
     from aet.training.tune import tune
 
@@ -24,21 +26,25 @@ _DOORS = {
     "attend": "aet.attention.attend",
     "ElasticClassifier": "aet.estimators",
     "ElasticRegressor": "aet.estimators",
+    "Ensemble": "aet.ensemble",
     "Model": "aet.model",
     "load": "aet.run",
     "replay": "aet.adaptation.replay",
     "train": "aet.training.train",
     "tune": "aet.training.tune",
+    "train_ensemble": "aet.training.ensemble",
 }
 __all__ = [
     "ElasticClassifier",
     "ElasticRegressor",
+    "Ensemble",
     "Model",
     "__version__",
     "attend",
     "load",
     "replay",
     "train",
+    "train_ensemble",
     "tune",
 ]
 

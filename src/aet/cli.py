@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,7 +33,7 @@ def version(shown: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command(epilog="Example: aet train rows.csv --target gas --out runs/gas --set train.epochs=40")
 def train(
     data: Data,
-    target: Annotated[list[str] | None, typer.Option(help="Column to answer; repeat for several 0/1 columns.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Column to answer; repeat for several.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings as YAML.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder.", show_default="runs/<target>")] = None,
     seed: Seed = None,
@@ -44,13 +44,16 @@ def train(
     group: Annotated[str | None, typer.Option(help="Column of groups: whole groups are held out.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column of row weights.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
-    output: Annotated[str | None, typer.Option(help="Kind of answer: label, multilabel or number.")] = None,
+    output: Annotated[str | None, typer.Option(help="Kind of answer: label, multilabel, number or several.")] = None,
     header: Annotated[bool | None, typer.Option(help="Whether the first row holds names.", show_default="look")] = None,
     switch: Annotated[
         list[str] | None,
         typer.Option(help="An adaptive part of training to turn on: ema, or sam:rho=0.1,adaptive=true."),
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Train without each part too: what was it worth?")] = False,
+    ensemble: Annotated[
+        int | None, typer.Option(metavar="N", help="Train N models that differ by their seed, and answer with all.")
+    ] = None,
     set: Annotated[list[str] | None, typer.Option(help="A setting: train.epochs=40.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -65,25 +68,30 @@ def train(
         announce(here, folder)
         import aet
 
-        model = aet.train(
-            data,
-            target=target[0] if target and len(target) == 1 else target,
-            seed=seed,
-            groups=options.groups(groups or []) or None,
-            kinds=options.pairs(kind or [], "--kind", last=True) or None,
-            id=id,
-            time=time,
-            group=group,
-            weight=weight,
-            ignore=ignore,
-            output=output,
-            header=header,
-            out=folder,
-            config=settings,
-            switches=options.switches(switch or []),
-            compare=compare,
-            progress=here.progress,
-        )
+        given: dict[str, Any] = {
+            "target": target[0] if target and len(target) == 1 else target,
+            "seed": seed,
+            "groups": options.groups(groups or []) or None,
+            "kinds": options.pairs(kind or [], "--kind", last=True) or None,
+            "id": id,
+            "time": time,
+            "group": group,
+            "weight": weight,
+            "ignore": ignore,
+            "output": options.output(output),
+            "header": header,
+            "out": folder,
+            "config": settings,
+            "switches": options.switches(switch or []),
+            "progress": here.progress,
+        }
+        if ensemble is not None:
+            options.refuse_compare(compare)
+            made = aet.train_ensemble(data, members=ensemble, **given)
+            here.give({"run": folder, **made.report})
+            here.show(show.ensemble_table(made), f"Ensemble: {folder}")
+            return
+        model = aet.train(data, compare=compare, **given)
         answer = show.trained(model, folder)
         here.give(answer)
         here.show(show.figures(answer["valid"], "On the rows held out"), *show.worth_tables(model))
@@ -212,9 +220,9 @@ def predict(
     with session(as_json) as here:
         if out:
             answers.check_suffix(out)
-        import aet
+        from aet.ensemble import load_any
 
-        model = aet.load(run)
+        model = load_any(run)
         pieces = answers.Counted(model.predict_iter(data, proba))
         if out:
             answers.write_answers(pieces, out, model)
@@ -234,9 +242,9 @@ def evaluate(run: Run, data: Data, as_json: Json = False) -> None:
     from aet.commands import show
 
     with session(as_json) as here:
-        import aet
+        from aet.ensemble import load_any
 
-        metrics = aet.load(run).evaluate(data)
+        metrics = load_any(run).evaluate(data)
         here.give({"run": run, "data": data, **metrics})
         here.show(show.figures(metrics, data))
 

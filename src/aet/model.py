@@ -59,7 +59,7 @@ class Model(nn.Module):
             bundles = INPUTS[kind].bundle([spec for spec in schema.inputs if spec.kind == kind])
             for number, specs in enumerate(bundles):
                 self.inputs[f"{kind}{number}"] = INPUTS[kind](specs, config.model.dim)
-        self.output: Output = OUTPUTS[schema.output](schema.targets, config.model.dim)
+        self.output: Output = OUTPUTS[schema.output].of(schema, config.model.dim)
 
     @property
     def device(self) -> torch.device:

@@ -63,3 +63,9 @@ class SeenIds:
 def _text(cell: object) -> str:
     cell = cell.item() if isinstance(cell, np.generic) else cell
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def whole(column: pd.Series[Any]) -> Any:
+    """Whole numbers that a missing cell, now gone, had turned into floats."""
+    all_whole = column.dtype.kind == "f" and bool(np.equal(np.mod(column, 1), 0).all())
+    return column.astype(np.int64) if all_whole else column

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from aet.errors import ConfigError, DataError
-from aet.roles import SeenIds, role_mends
+from aet.roles import SeenIds, role_mends, whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,7 +90,11 @@ def check_rows(
     for spec in schema.inputs:
         typed |= {name: _INPUTS[spec.kind](frame[name], faults) for name in spec.columns}
     for name in frame.columns.intersection(list(schema.targets)):
-        typed[name] = _target(frame[name], schema.output, faults if need_target else None)
+        own = faults if need_target else None
+        typed[name] = _target(frame[name], schema.kind_of(name), own, not schema.target_kinds)
+    if need_target and schema.target_kinds:
+        none = np.logical_and.reduce([pd.isna(typed[name]) for name in schema.targets])
+        faults.add(none, " ".join(schema.targets), "an answer for one of these or more", lambda row: "none")
     for role, name in schema.roles.items():
         if name in frame.columns:
             typed[name] = _role(frame[name], role, faults, seen)
@@ -101,7 +105,7 @@ def check_rows(
     if len(kept) < len(frame):
         good = good.iloc[kept].reset_index(drop=True)
     for column in {schema.id, schema.group, schema.target if schema.output == "label" else None} & {*good}:
-        good[column] = _whole(good[column])
+        good[column] = whole(good[column])
     return Checked(good, kept, dict(sorted(faults.texts.items())))
 
 
@@ -267,18 +271,18 @@ def _array_fault(cell: Any) -> str | None:
     return "an array that is not finite" if cell.dtype.kind == "f" and not np.isfinite(cell).all() else None
 
 
-def _target(column: Column[Any], output: str, faults: _Faults | None) -> Any:
-    """A target typed for its output; its faults count only where it is needed."""
+def _target(column: Column[Any], output: str, faults: _Faults | None, alone: bool) -> Any:
+    """A target typed for its output; its faults count only where it is needed, a missing one if it is `alone`."""
     if output == "label":
         codes, cells = _distinct(column)
         fine = [bool(c.strip()) if isinstance(c, str) else pd.api.types.is_scalar(c) for c in cells]
         wrong = ~np.array([*fine, False], dtype=bool)[codes]
-        if faults:
+        if faults and alone:
             faults.add(wrong, column.name, "a class as the target", _shown(column.array))
         return column.where(~wrong, None) if wrong.any() else column
     if not faults:
         return parse_numbers(column)[0]
-    values = _numbers(column, faults, needed="a number as the target")
+    values = _numbers(column, faults, needed="a number as the target" if alone else "")
     if output == "multilabel":
         faults.add(~np.isin(values, (0, 1)) & np.isfinite(values), column.name, "0 or 1", _shown(values))
     return values
@@ -299,12 +303,6 @@ def _role(column: Column[Any], role: str, faults: _Faults, seen: SeenIds | None)
         faults.add(~present, column.name, "an id", show)
         faults.add(present & (origin < rows), column.name, "a new id", lambda r: f"{show(r)} of row {origin[r]} again")
     return column
-
-
-def _whole(column: Column[Any]) -> Any:
-    """Whole numbers that a missing cell, now gone, had turned into floats."""
-    whole = column.dtype.kind == "f" and bool(np.equal(np.mod(column, 1), 0).all())
-    return column.astype(np.int64) if whole else column
 
 
 _INPUTS: dict[str, Callable[[Column[Any], _Faults], Any]] = {

@@ -149,6 +149,11 @@ def load(folder: str | Path) -> Model:
 def read_description(folder: Path) -> dict[str, Any]:
     """schema.json, checked for format and damage; `sha256` holds the sums of the other files."""
     path = folder / "schema.json"
+    if (folder / "ensemble.json").is_file():
+        raise RunError(
+            f"{folder} holds an ensemble, not one model: aet.Ensemble.load reads it, and the switch "
+            f"'distill' with teacher={folder} brings it into one model, which can then be served as a stream."
+        )
     if not path.is_file():
         raise RunError(
             f"{folder} is no run folder: {path.name} is missing. Name the folder that `aet train --out` wrote."

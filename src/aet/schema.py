@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aet.errors import DataError, SchemaError, nearest
+from aet.errors import SchemaError, nearest
 from aet.rows import parse_numbers
+from aet.targets import PARTS, classes_or_raise, output_kind, target_kinds
 
 KINDS = ("number", "category", "text", "image")
-OUTPUTS = ("label", "multilabel", "number")
+OUTPUTS = ("label", "multilabel", "number", "several")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
@@ -52,7 +53,8 @@ class InputSpec:
 class Schema:
     """What the columns of a table are to a model; made by `infer`, kept as JSON by `to_dict`.
 
-    `output` is "label" (one class a row), "multilabel" (several 0/1 columns) or "number".
+    `output` is "label" (one class a row), "multilabel" (several 0/1 columns), "number", or "several": targets each with
+    its own of the `target_kinds` "label" and "number".
 
     >>> schema = Schema((InputSpec("age", "number", ("age",)),), ("risk",), "label", id="uid")
     >>> Schema.from_dict(schema.to_dict()) == schema
@@ -75,14 +77,21 @@ class Schema:
     group: str | None = None
     weight: str | None = None
     ignored: tuple[str, ...] = ()
+    target_kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
             raise SchemaError(f"The output {self.output!r} is unknown. {nearest(self.output, OUTPUTS)}")
-        if not self.targets or (len(self.targets) > 1) != (self.output == "multilabel"):
+        if not self.targets or (len(self.targets) > 1) != (self.output in ("multilabel", "several")):
             raise SchemaError(
                 f"The output {self.output!r} has {len(self.targets)} targets: expected two or more for "
-                "'multilabel', one otherwise. Name others."
+                "'multilabel' and 'several', one otherwise. Name others."
+            )
+        wrong = [kind for kind in self.target_kinds if kind not in PARTS]
+        if wrong or len(self.target_kinds) != len(self.targets) * (self.output == "several"):
+            raise SchemaError(
+                f"The {len(self.targets)} targets of the output {self.output!r} have kinds {list(self.target_kinds)}: "
+                f"expected one of {', '.join(PARTS)} for each target of 'several', none otherwise. Mend the schema."
             )
         _once([*self.input_columns, *self.targets, *self.roles.values(), *self.ignored], "column")
         _once([spec.name for spec in self.inputs], "input name")
@@ -91,6 +100,10 @@ class Schema:
     def target(self) -> str:
         """The first (for most outputs the only) target column."""
         return self.targets[0]
+
+    def kind_of(self, target: str) -> str:
+        """The kind of output that a target has."""
+        return self.target_kinds[self.targets.index(target)] if self.target_kinds else self.output
 
     @property
     def input_columns(self) -> tuple[str, ...]:
@@ -107,7 +120,9 @@ class Schema:
         """Plain lists, dicts and texts, ready for JSON."""
         plain = asdict(self)
         inputs = [{**spec, "columns": list(spec["columns"])} for spec in plain["inputs"]]
-        return {**plain, "inputs": inputs, "targets": list(self.targets), "ignored": list(self.ignored)}
+        del plain["target_kinds"]
+        kinds = {"target_kinds": list(self.target_kinds)} if self.target_kinds else {}
+        return {**plain, "inputs": inputs, "targets": list(self.targets), "ignored": list(self.ignored), **kinds}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Schema:
@@ -116,7 +131,8 @@ class Schema:
             fields = {**d}
             inputs = [InputSpec(s["name"], s["kind"], tuple(s["columns"])) for s in fields.pop("inputs")]
             targets, ignored = tuple(fields.pop("targets")), tuple(fields.pop("ignored", ()))
-            return cls(tuple(inputs), targets, ignored=ignored, **fields)
+            kinds = tuple(fields.pop("target_kinds", ()))
+            return cls(tuple(inputs), targets, ignored=ignored, target_kinds=kinds, **fields)
         except (KeyError, TypeError) as error:
             raise SchemaError(
                 f"No schema ({error}): expected what Schema.to_dict() gives, with inputs, targets, output."
@@ -128,7 +144,7 @@ class Schema:
         for spec in self.inputs:
             many = f"{len(spec.columns)}: {spec.columns[0]} ... {spec.columns[-1]}"
             lines.append(("input", spec.name, spec.kind, many if len(spec.columns) > 1 else spec.columns[0]))
-        lines += [("target", target, self.output, target) for target in self.targets]
+        lines += [("target", target, self.kind_of(target), target) for target in self.targets]
         lines += [(role, column, "", column) for role, column in self.roles.items()]
         lines += [("ignored", column, "", column) for column in self.ignored]
         widths = [max(len(line[i]) for line in lines) for i in range(3)]
@@ -182,7 +198,7 @@ def infer(
     group: str | None = None,
     weight: str | None = None,
     ignore: Sequence[str] = (),
-    output: str | None = None,
+    output: str | Mapping[str, str] | None = None,
 ) -> Schema:
     """The schema of a frame: kinds by the rules below unless `kinds` says otherwise.
 
@@ -198,7 +214,8 @@ def infer(
     "c2:c9"}``, both ends included, by position. `kinds` maps a column to one of number, category, text,
     image, ignore.
 
-    Output: a list of 0/1 target columns -> multilabel; texts, booleans, categories with at most 100 classes
+    Output: "several", or a mapping of targets to label or number -> several, those not mapped by the rules for
+    one target; a list of 0/1 target columns -> multilabel; texts, booleans, categories with at most 100 classes
     or as many as half of the rows -> label; whole numbers with 2 values, or at most 20 values that repeat (at
     most half as many as rows) -> label; other numbers -> number. Rows without a target are left to
     `aet.rows`.
@@ -258,10 +275,13 @@ def infer(
             f"No input is left, left out are {_listed(map(repr, ignored)) or 'none'}. Expected a column to "
             "learn from. Give one a kind, for example kinds={'name': 'category'}."
         )
-    output = output or _output(frame, targets)
+    kinds_of: tuple[str, ...] = ()
+    if output == "several" or isinstance(output, Mapping):
+        output, kinds_of = "several", target_kinds(frame, targets, output if isinstance(output, Mapping) else {})
+    output = output or output_kind(frame, targets)
     left_out = tuple(column for column in names if column in ignored)
-    schema = Schema(tuple(inputs.values()), targets, output, id, time, group, weight, left_out)
-    _classes_or_raise(frame, schema)
+    schema = Schema(tuple(inputs.values()), targets, output, id, time, group, weight, left_out, kinds_of)
+    classes_or_raise(frame, targets, output)
     return schema
 
 
@@ -342,43 +362,3 @@ def _is_image(cell: object) -> bool:
     if isinstance(cell, np.ndarray):
         return cell.ndim in (2, 3)
     return type(cell).__module__.startswith("PIL.")
-
-
-def _output(frame: pd.DataFrame, targets: Sequence[str]) -> str:
-    if len(targets) > 1:
-        return "multilabel"
-    filled = frame[targets[0]].dropna()
-    flags = pd.api.types.is_bool_dtype(filled) or isinstance(filled.dtype, pd.CategoricalDtype)
-    values, wrong = parse_numbers(filled)
-    distinct = filled.map(str).nunique()
-    if flags or wrong.sum() > 0.1 * len(filled):
-        if distinct <= max(100, len(filled) / 2):
-            return "label"
-        raise DataError(
-            f"The target {targets[0]!r} has {distinct} distinct texts in {len(filled)} rows: "
-            "expected classes that repeat, it looks like an id or a text. Name another or say output='label'."
-        )
-    whole = not wrong.any() and bool(np.equal(np.mod(values, 1), 0).all())
-    return "label" if whole and (distinct == 2 or distinct <= min(20, len(filled) / 2)) else "number"
-
-
-def _classes_or_raise(frame: pd.DataFrame, schema: Schema) -> None:
-    shown = ", ".join(map(repr, schema.targets))
-    classes: set[Any] = set()
-    for target in schema.targets:
-        filled = frame[target].dropna()
-        values, wrong = parse_numbers(filled)
-        wrong |= ~np.isin(values, (0, 1))
-        if schema.output == "multilabel" and wrong.any():
-            example = f"{filled.iloc[int(wrong.argmax())]!r:.60}"
-            raise DataError(
-                f"The targets {shown} answer yes or no: expected 0 and 1 in {target!r}, got {example}. Write "
-                "0 and 1, or name one target."
-            )
-        classes.update(values if schema.output == "multilabel" else filled.map(str))
-    if len(classes) < 2:
-        found = f"only {classes.pop()!r}" if classes else "no value"
-        raise DataError(
-            f"The target {shown} has {found}: expected at least two, one class leaves nothing to learn. "
-            "Check that the rows were not filtered by it, or name another target."
-        )

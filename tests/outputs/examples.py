@@ -34,6 +34,14 @@ def prices(rows, seed):
     return pd.DataFrame({"price": np.random.default_rng(seed).normal(1e6, 2e3, rows)})
 
 
+def readings(rows, seed):
+    """A class and a number, each missing in some rows but never both."""
+    rng = np.random.default_rng(seed)
+    frame = pd.concat([labels(rows, seed), prices(rows, seed + 1)], axis=1)
+    lacks = rng.integers(0, 8, rows)
+    return frame.assign(y=frame["y"].where(lacks != 0, None), price=frame["price"].where(lacks != 1))
+
+
 EXAMPLES: dict[str, Example] = {
     "label": Example(
         ("y",),
@@ -56,5 +64,15 @@ EXAMPLES: dict[str, Example] = {
         prices,
         [pd.DataFrame({"price": [1.0, np.inf]}), pd.DataFrame({"price": ["dear"]}), pd.DataFrame({"price": [None]})],
         pd.DataFrame({"price": [0.1] * 7}),
+    ),
+    "several": Example(
+        ("y", "price"),
+        readings,
+        [
+            pd.DataFrame({"y": ["cow"], "price": [1.0]}),
+            pd.DataFrame({"y": ["cat"], "price": [np.inf]}),
+            pd.DataFrame({"y": [None], "price": [np.nan]}),
+        ],
+        pd.DataFrame({"y": ["cat", "dog"] * 4, "price": [0.1] * 8}),
     ),
 }

@@ -107,7 +107,8 @@ def test_settings_and_weights_make_it_again(kind):
     again.load_state_dict(part.state_dict())
     assert torch.equal(again(summary()), box["output"](summary()))
     pd.testing.assert_frame_equal(again.answers(logits, proba=True), part.answers(logits, proba=True))
-    assert torch.equal(again.encode(example(kind).frame(5, 3)), part.encode(example(kind).frame(5, 3)))
+    encoded = [output.encode(example(kind).frame(5, 3)) for output in (again, part)]
+    torch.testing.assert_close(*encoded, rtol=0, atol=0, equal_nan=True)
 
 
 @every_kind
@@ -227,6 +228,52 @@ def test_calibration_takes_rows_of_any_number_and_keeps_what_is_right(kind):
         part.calibrate(logits[:rows], target[:rows])
         assert torch.equal(part.scores(logits, target), before)
         assert part.answers(logits)["confidence"].between(0, 1).all()
+
+
+@every_kind
+def test_a_mixture_of_the_same_answers_is_that_answer(kind):
+    part, logits, target = logits_and_target(kind)
+    part.calibrate(logits, target)
+    own = OUTPUTS[kind](example(kind).targets, DIM)
+    own.fit(example(kind).frame(ROWS, 0), {})
+    heard = own.translated(part, logits)
+    said = [output.answers(z, proba=True) for output, z in ((part, logits), (own, heard))]
+    pooled = own.answers(own.pooled(torch.stack([heard, heard, heard])), proba=True)
+    pd.testing.assert_frame_equal(said[1], said[0], rtol=1e-4, atol=1e-5)
+    if kind in ("label", "multilabel"):
+        pd.testing.assert_frame_equal(pooled, said[0], rtol=1e-4, atol=1e-5)
+    for column in set(pooled) - {"confidence", "lower", "upper"}:
+        if "price_" not in column:  # the interval of a mixture is even about its mean
+            pd.testing.assert_series_equal(pooled[column], said[0][column], rtol=1e-4, atol=1e-5)
+
+
+@every_kind
+def test_a_mixture_is_less_sure_than_members_that_disagree(kind):
+    part, logits, _ = logits_and_target(kind, rows=200, size=3.0)
+    mixture = part.pooled(torch.stack([logits, logits.roll(1, 0)]))
+    members = (part.uncertainty(logits) + part.uncertainty(logits.roll(1, 0))) / 2
+    assert part.uncertainty(mixture).mean() > members.mean() - 1e-6
+
+
+@every_kind
+def test_a_teacher_is_as_far_as_it_differs(kind):
+    part, logits, _ = logits_and_target(kind)
+    other = logits.roll(1, 0).clone().requires_grad_()
+    for temperature in (1.0, 3.0):
+        assert part.distance(logits, logits, temperature).abs().max() < 1e-5
+        apart = part.distance(other, logits, temperature)
+        assert apart.shape == (16,)
+        assert (apart > 0).all()
+    (slope,) = torch.autograd.grad(apart.sum(), other)
+    nearer = part.distance(other - 0.01 * slope, logits, temperature)
+    assert nearer.sum() < apart.sum()
+
+
+@every_kind
+def test_answers_of_another_kind_are_not_translated(kind):
+    other = "number" if kind != "number" else "label"
+    with pytest.raises(ConfigError, match="same kind of output"):
+        fitted(kind)["output"].translated(fitted(other)["output"], torch.zeros(2, 3))
 
 
 @every_kind

@@ -7,9 +7,11 @@ import torch
 
 from aet.errors import ConfigError
 from aet.training import loop
+from aet.training.gather import gather
 from aet.training.loop import fit
 from aet.training.switch import SWITCHES, Switch, switched_on
 
+from ..made import mixed
 from .test_loop import Interrupt, after, bits, figures, prepared, same
 
 NEEDED: dict[str, dict] = {}
@@ -17,9 +19,20 @@ NEEDED: dict[str, dict] = {}
 NEEDED["focus_target"] = {"importances": {"number": 2, "text": 1}}
 NEEDED["density_ratio"] = {"file": str(Path(__file__).parent / "switches" / "target.csv")}
 NEEDED["plateau"] = {"patience": 1, "least": 0.9}
+NEEDED["pretrain"] = {"epochs": 2}
+NEEDED["pseudo_labels"] = {"file": NEEDED["density_ratio"]["file"], "threshold": 0.5, "start": 0.0}
 
 GROWING = ("adapters", "prefix")
 """Switches whose parts stay in the model."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def teacher(tmp_path_factory):
+    """A model that teaches in `distill`."""
+    model, train, valid = prepared(epochs=1)
+    fit(model, train, valid)
+    model.statistics = gather(model, model.check(mixed(150)).frame[:120], train, valid)
+    NEEDED["distill"] = {"teacher": str(model.save(tmp_path_factory.mktemp("teacher")))}
 
 
 def run(name, **changes):

@@ -69,7 +69,9 @@ class Scores:
         none = np.zeros(len(frame), dtype=bool)
         if not set(columns) <= set(frame.columns):
             return torch.empty(0), none, none
-        given = frame[columns].notna().all(axis=1).to_numpy()
+        filled = frame[columns].notna()
+        some = bool(self.model.schema.target_kinds)
+        given = (filled.any(axis=1) if some else filled.all(axis=1)).to_numpy()
         known = given.copy()
         target, known[given] = self.model.output.encode_known(frame[given])
         return target, known, given & ~known

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from aet.ensemble import Ensemble
     from aet.model import Model
 
 Pieces = Iterable["pd.DataFrame"]
@@ -66,7 +67,7 @@ def records(pieces: Pieces) -> Iterator[dict[str, Any]]:
             yield plain(record)
 
 
-def to_parquet(pieces: Pieces, path: Path, model: Model) -> None:
+def to_parquet(pieces: Pieces, path: Path, model: Model | Ensemble) -> None:
     """Columns keep one type through all pieces: declared ids are text, since pieces of a file may disagree on them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -83,7 +84,7 @@ def to_parquet(pieces: Pieces, path: Path, model: Model) -> None:
             writer.close()
 
 
-def arrow_schema(piece: pd.DataFrame, model: Model) -> pa.Schema:
+def arrow_schema(piece: pd.DataFrame, model: Model | Ensemble) -> pa.Schema:
     """Types that hold for every piece."""
     import pyarrow as pa
 
@@ -94,6 +95,8 @@ def arrow_schema(piece: pd.DataFrame, model: Model) -> pa.Schema:
         "prediction": known if piece["prediction"].dtype == object else pa.float64(),
         "problem": pa.string(),
     }
+    others = {str(name): pa.string() for name in piece.columns if piece[name].dtype == object}
+    types = {**others, **types}
     return pa.schema([(str(name), types.get(str(name), pa.float64())) for name in piece.columns])
 
 
@@ -119,7 +122,7 @@ def check_suffix(path: Path) -> None:
         raise ConfigError(f"--out {path}: answers are written as one of {', '.join(known)}. Give the file such a name.")
 
 
-def write_answers(pieces: Pieces, path: Path, model: Model) -> None:
+def write_answers(pieces: Pieces, path: Path, model: Model | Ensemble) -> None:
     """Write a file as a whole or not at all."""
     with replaced(path) as partial:
         if path.suffix.lower() == ".parquet":

@@ -40,6 +40,7 @@ def pairs(given: Sequence[str], option: str, last: bool = False) -> dict[str, st
 EXAMPLES = {
     "--groups": "s00=c2:c9",
     "--kind": "comment=text",
+    "--output": "gas=label,ppm=number",
     "--set": "train.epochs=40",
     "--switch": "sam:rho=0.1",
 }
@@ -102,6 +103,21 @@ def switches(given: Sequence[str]) -> dict[str, dict[str, Any]]:
         except yaml.YAMLError as error:
             raise ConfigError(f"--switch {text}: not a YAML value ({error}). Use --set for long values.") from error
     return found
+
+
+def output(given: str | None) -> str | dict[str, str] | None:
+    """A kind of answer, or `target=kind,target=kind`.
+
+    >>> output("label"), output("gas=label,ppm=number")
+    ('label', {'gas': 'label', 'ppm': 'number'})
+    """
+    return pairs(given.split(","), "--output", last=True) if given and "=" in given else given
+
+
+def refuse_compare(compare: bool) -> None:
+    """ConfigError where an ensemble is to be trained without its parts too."""
+    if compare:
+        raise ConfigError("--compare is for one model, --ensemble for several: expected one of them. Leave one out.")
 
 
 def default_out(target: Sequence[str] | None, given: Mapping[str, Any], what: str = "") -> Path:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from aet.adaptation.replay import Replay
+    from aet.ensemble import Ensemble
     from aet.model import Model
     from aet.training.tune import Tuned
 
@@ -39,6 +40,20 @@ def trained(model: Model, folder: Path) -> dict[str, Any]:
         "switches": report["switches"],
         "worth": report.get("worth"),
     }
+
+
+def ensemble_table(ensemble: Ensemble) -> Table:
+    """What each member scores on the rows held out, and all together."""
+    from rich.table import Table
+
+    names = list(ensemble.report["valid"])
+    table = Table("", *(name.replace("_", " ") for name in names), title="On the rows held out", title_justify="left")
+    for number, figures in enumerate(ensemble.report["members"]):
+        last = number + 1 == len(ensemble.members)
+        shown = (f"{figures[name]:.4g}" for name in names)
+        table.add_row(f"member {number} (seed {figures['seed']})", *shown, end_section=last)
+    table.add_row("ensemble", *(f"{ensemble.report['valid'][name]:.4g}" for name in names), style="bold")
+    return table
 
 
 def worth_tables(model: Model) -> list[Table]:

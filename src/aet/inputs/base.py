@@ -69,6 +69,14 @@ class Input(ElasticModule):
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values -> tokens (B, T, dim) and mask (B, T), True where a token is real, or None if all are."""
 
+    def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
+        """What stands behind each token, for training that hides some and asks for it.
+
+        Figures (B, T, S), NaN where unknown, and S; or classes (B, T), -1 where unknown, and how many there are. None
+        for a kind whose tokens cannot be hidden.
+        """
+        return None
+
     def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """The same rows as a drifted world would show them: one drift for the whole batch."""
         return values

@@ -79,6 +79,10 @@ class CategoryInput(Input):
         """Values (B, G) -> tokens (B, G, dim)."""
         return self.embedding(values + self.starts), None
 
+    def behind(self, values: Tensor) -> tuple[Tensor, int]:
+        """Places in the one table of all columns (B, G); a missing or unseen value is not asked for."""
+        return (values + self.starts).masked_fill(values < FIRST, -1), self.embedding.num_embeddings
+
     def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Some values become unseen."""
         amount = 0.2 * strength * torch.rand((), generator=generator)

@@ -146,6 +146,13 @@ class ImageInput(Input):
         tokens = self.project(F.pad(x, (0, right, 0, below)))  # (B, dim, down, across)
         return tokens.flatten(2).transpose(1, 2) + self.positions, None
 
+    def behind(self, values: Tensor) -> tuple[Tensor, int]:
+        """The pixels of each patch (B, P, C·patch²), NaN beyond the edge."""
+        below, right = -values.shape[2] % self.patch, -values.shape[3] % self.patch
+        padded = F.pad(values, (0, right, 0, below), value=torch.nan)
+        pixels = F.unfold(padded, self.patch, stride=self.patch).transpose(1, 2)
+        return pixels, pixels.shape[2]
+
     def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Contrast, brightness, blur and noise common to the batch; small affine moves of each image."""
         from aet.inputs.corruption import affine_moves, blur

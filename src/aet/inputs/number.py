@@ -200,6 +200,10 @@ class NumberInput(Input):
         """(B, G, S) -> (B, G, C): the components, or the columns themselves."""
         return torch.einsum("bgs,gsc->bgc", u - self.mean, self.directions) if self.reduced else u
 
+    def behind(self, values: Tensor) -> tuple[Tensor, int]:
+        """The squashed values u (B, G, S), NaN where missing."""
+        return self.squash(values.nan_to_num(0.0)).masked_fill(values.isnan(), torch.nan), self.size
+
     @staticmethod
     def project(x: Tensor, weight: Tensor) -> Tensor:
         """(B, G, S), (G, S, dim) -> (B, G, dim)."""

@@ -110,6 +110,10 @@ class TextInput(Input):
         """Values (B, L) -> tokens (B, L, dim), mask (B, L)."""
         return self.pieces(values) + self.positions, values != PAD
 
+    def behind(self, values: Tensor) -> tuple[Tensor, int]:
+        """The pieces (B, L); not the start, nor unknown ones."""
+        return values.masked_fill(values <= START, -1), self.pieces.num_embeddings
+
     def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Some pieces become unknown: other words for the same thing."""
         amount = 0.2 * strength * torch.rand((), generator=generator)

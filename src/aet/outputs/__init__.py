@@ -4,8 +4,9 @@ from aet.outputs.base import OUTPUTS, Output
 from aet.outputs.label import LabelOutput
 from aet.outputs.multilabel import MultilabelOutput
 from aet.outputs.number import NumberOutput
+from aet.outputs.several import SeveralOutput
 from aet.registry import discover
 
-__all__ = ["OUTPUTS", "LabelOutput", "MultilabelOutput", "NumberOutput", "Output"]
+__all__ = ["OUTPUTS", "LabelOutput", "MultilabelOutput", "NumberOutput", "Output", "SeveralOutput"]
 
 discover(__name__, __path__)

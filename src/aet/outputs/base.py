@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from aet.attention.state import ElasticModule
-from aet.errors import FeedbackError
+from aet.errors import ConfigError, FeedbackError
 from aet.members import MemberHeads
 from aet.registry import Registry
+from aet.schema import Schema
 
 OUTPUTS: Registry[type[Output]] = Registry("output kind")
 
@@ -39,6 +40,11 @@ class Output(ElasticModule):
     def __init__(self, targets: Sequence[str], dim: int) -> None:
         super().__init__()
         self.targets, self.dim = tuple(targets), dim
+
+    @classmethod
+    def of(cls, schema: Schema, dim: int) -> Output:
+        """The output of a schema."""
+        return cls(schema.targets, dim)
 
     @property
     @abstractmethod
@@ -145,13 +151,47 @@ class Output(ElasticModule):
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
         """Fit the calibration on rows not trained on."""
 
+    @abstractmethod
+    def translated(self, other: Output, logits: Tensor) -> Tensor:
+        """Calibrated logits (B, width) of another model's output in the terms of this one.
+
+        Raises ConfigError if the other answers something else.
+        """
+
+    def of_my_kind(self, other: Output) -> None:
+        """ConfigError unless the other output is of the same kind."""
+        if other.kind != self.kind:
+            raise ConfigError(
+                f"The other model answers with {other.kind!r}, this one with {self.kind!r}: expected the same kind of "
+                "output. Name a model with the same target, or say output=... for one of them."
+            )
+
+    @abstractmethod
+    def pooled(self, logits: Tensor) -> Tensor:
+        """One answer (B, width) from those of several models (M, B, width), each calibrated: their even mixture."""
+
+    @abstractmethod
+    def distance(self, logits: Tensor, taught: Tensor, temperature: float = 1.0) -> Tensor:
+        """How far logits (B, width) are from those of a teacher, (B,) from 0 on; 0 where they say the same."""
+
     def dial_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The head's bias, (width,)."""
-        return {"bias": (self.width,)}
+        """The head's bias, (width,); none for a part of an output that has one head for all."""
+        return {"bias": (self.width,)} if "head" in self._modules else {}
 
     def fold(self, dials: Mapping[str, Tensor]) -> None:
         """B ← b + bias."""
         self.head.bias.add_(dials["bias"])
+
+
+def doubt(rows: int) -> float:
+    """How much the labels of so many validation rows are smoothed: rows that are all right do not prove certainty.
+
+    1 / (rows + 2) (after Platt 1999); without it the temperature of rows that are all right goes to its bound.
+
+    >>> doubt(8), doubt(998)
+    (0.1, 0.001)
+    """
+    return 1 / (rows + 2)
 
 
 def fit_temperature(losses: Callable[[float], Tensor]) -> float:

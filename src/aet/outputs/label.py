@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from aet.config import Section
-from aet.errors import DataError, FeedbackError, nearest
-from aet.outputs.base import OUTPUTS, Output, expected_calibration_error, fit_temperature
+from aet.errors import ConfigError, DataError, FeedbackError, nearest
+from aet.outputs.base import OUTPUTS, Output, doubt, expected_calibration_error, fit_temperature
 
 
 class LabelSettings(Section):
@@ -129,9 +129,32 @@ class LabelOutput(Output):
         return F.softmax(logits / self.temperature.to(logits.device), dim=-1)
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
-        """T minimises the validation loss."""
-        found = fit_temperature(lambda t: F.cross_entropy(logits / t, target))
+        """T minimises the validation loss, its labels smoothed by `doubt`."""
+        smoothing = doubt(len(target))
+        found = fit_temperature(lambda t: F.cross_entropy(logits / t, target, label_smoothing=smoothing))
         self.temperature.fill_(found)
+
+    def translated(self, other: Output, logits: Tensor) -> Tensor:
+        """Logits over T in the order of the own classes; ConfigError if the other has others."""
+        self.of_my_kind(other)
+        assert isinstance(other, LabelOutput)
+        own, theirs = ([str(value) for value in output.classes] for output in (self, other))
+        if set(own) != set(theirs):
+            lacks, more = sorted(set(own) - set(theirs))[:5], sorted(set(theirs) - set(own))[:5]
+            raise ConfigError(
+                f"The other model knows other classes of {self.targets[0]!r}: it lacks {lacks or 'none'} and has "
+                f"besides {more or 'none'}. Train it on rows of the same {len(own)} classes."
+            )
+        return (logits / other.temperature.to(logits.device))[:, [theirs.index(value) for value in own]]
+
+    def pooled(self, logits: Tensor) -> Tensor:
+        """The logarithm of the mean probability."""
+        return F.log_softmax(logits, -1).logsumexp(0) - math.log(len(logits))
+
+    def distance(self, logits: Tensor, taught: Tensor, temperature: float = 1.0) -> Tensor:
+        """τ² KL(softmax(taught / τ) ‖ softmax(z / τ)): τ² keeps the size of the gradient."""
+        logs, wanted = (F.log_softmax(z / temperature, -1) for z in (logits, taught))
+        return temperature**2 * (wanted.exp() * (wanted - logs)).sum(-1)
 
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
         """`prediction`, `confidence`; with proba one column `p_{class}` a class."""

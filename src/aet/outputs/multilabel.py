@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from aet.config import Section
-from aet.errors import DataError, FeedbackError
-from aet.outputs.base import OUTPUTS, Output, expected_calibration_error, fit_temperature
+from aet.errors import ConfigError, DataError, FeedbackError
+from aet.outputs.base import OUTPUTS, Output, doubt, expected_calibration_error, fit_temperature
 
 
 class MultilabelSettings(Section):
@@ -89,9 +89,33 @@ class MultilabelOutput(Output):
         return torch.sigmoid(logits / self.temperature.to(logits.device))
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
-        """T minimises the validation loss."""
-        found = fit_temperature(lambda t: F.binary_cross_entropy_with_logits(logits / t, target))
+        """T minimises the validation loss, its labels smoothed by `doubt`."""
+        soft = torch.lerp(target, 1 - target, doubt(len(target)))
+        found = fit_temperature(lambda t: F.binary_cross_entropy_with_logits(logits / t, soft))
         self.temperature.fill_(found)
+
+    def translated(self, other: Output, logits: Tensor) -> Tensor:
+        """Logits over T in the order of the own labels; ConfigError if the other has others."""
+        self.of_my_kind(other)
+        assert isinstance(other, MultilabelOutput)
+        if set(other.targets) != set(self.targets):
+            raise ConfigError(
+                f"The other model answers {sorted(other.targets)}, this one {sorted(self.targets)}: expected the same "
+                "labels. Train it with the same targets."
+            )
+        return (logits / other.temperature.to(logits.device))[:, [other.targets.index(name) for name in self.targets]]
+
+    def pooled(self, logits: Tensor) -> Tensor:
+        """The log-odds of the mean probability."""
+        on, off = (F.logsigmoid(z).logsumexp(0) for z in (logits, -logits))
+        return on - off
+
+    def distance(self, logits: Tensor, taught: Tensor, temperature: float = 1.0) -> Tensor:
+        """τ² KL between the yes-or-no answers at temperature τ, mean over the labels."""
+        z, t = logits / temperature, taught / temperature
+        on, off = F.logsigmoid(t) - F.logsigmoid(z), F.logsigmoid(-t) - F.logsigmoid(-z)
+        p = torch.sigmoid(t)
+        return temperature**2 * (p * on + (1 - p) * off).mean(-1)
 
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
         """`prediction`: the names of the labels that are on, joined by "|"; `confidence`: of the least sure label."""

@@ -21,6 +21,8 @@ from aet.errors import DataError, FeedbackError
 from aet.outputs.base import OUTPUTS, Output
 
 ALPHA = 0.1
+Z = 1.6448536269514722
+"""The normal's quantile at 1 - ALPHA / 2."""
 
 
 @OUTPUTS.register("number")
@@ -92,6 +94,30 @@ class NumberOutput(Output):
     def natural(self, standardised: Tensor) -> np.ndarray:
         """Back in the target's unit."""
         return (standardised.cpu().double() * self.spread.cpu() + self.center.cpu()).numpy()
+
+    def translated(self, other: Output, logits: Tensor) -> Tensor:
+        """Mean and ends of the interval, standardised as the own target is."""
+        self.of_my_kind(other)
+        assert isinstance(other, NumberOutput)
+        lower, upper = other.interval(logits)
+        theirs = torch.stack([logits[:, 0], lower, upper], -1).double()
+        natural = theirs * other.spread.to(theirs.device) + other.center.to(theirs.device)
+        return ((natural - self.center.to(theirs.device)) / self.spread.to(theirs.device)).to(logits.dtype)
+
+    def pooled(self, logits: Tensor) -> Tensor:
+        """Mean of the means, and the interval of a normal of the mixture's variance.
+
+        σ_m = (upper - lower) / 2z and σ² = mean(σ_m² + μ_m²) - μ² (Lakshminarayanan et al. 2017, 1612.01474).
+        """
+        means, lower, upper = logits.unbind(-1)  # (M, B) each
+        mean = means.mean(0)
+        spreads = (upper - lower).clamp_min(0) / (2 * Z)
+        deviation = (spreads.square().mean(0) + (means - mean).square().mean(0)).sqrt()
+        return torch.stack([mean, mean - Z * deviation, mean + Z * deviation], -1)
+
+    def distance(self, logits: Tensor, taught: Tensor, temperature: float = 1.0) -> Tensor:
+        """(mean - taught mean)²; numbers have no temperature."""
+        return (logits[:, 0] - taught[:, 0]).square()
 
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
         """`prediction`, `lower`, `upper` (90 %), `confidence`: 1 - half-width in spreads of the target, at least 0."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -41,6 +42,7 @@ def fit(
     folder: Path | None = None,
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None,
     more: Sequence[Switch] = (),
+    frame: pd.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """Train `model` in place on encoded rows; returns one record an epoch, the best weights end up in the model.
 
@@ -48,7 +50,8 @@ def fit(
 
     The validation figure that decides is the mean of that on the rows as they are and on a drifted copy of them. Row
     weights are divided once by their mean over all training, or all validation, rows: weight 2 is the row given twice
-    and weight 0 the row left out, whatever other rows happen to share a batch with it.
+    and weight 0 the row left out, whatever other rows happen to share a batch with it. `frame` are the training rows as
+    checked, for switches that read them otherwise.
     """
     settings, seed = model.config.train, model.config.seed
     switches, schedule = [*more, *switched_on(settings.switches)], SCHEDULES[own_schedule(settings)]
@@ -82,7 +85,8 @@ def fit(
             total += loss.detach() * len(index)
         return total
 
-    run = Run(model, optimiser, train, valid, settings.epochs * steps_an_epoch, backward, switches=switches)
+    steps = settings.epochs * steps_an_epoch
+    run = Run(model, optimiser, train, valid, steps, backward, switches=switches, frame=frame, folder=folder)
     with own_random():
         torch.manual_seed(seed)
         for switch in switches:
@@ -203,6 +207,7 @@ def relative(batch: Batch) -> Batch:
     return replace(batch, weight=(weight / weight.mean()).to(batch.weight.dtype))
 
 
+@torch.no_grad()
 def validate(model: Model, valid: Batch, worn: Batch) -> dict[str, float]:
     """Loss and metric on the validation rows; `valid_loss` is the mean over the plain and the drifted copy."""
     assert valid.target is not None

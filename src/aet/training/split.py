@@ -41,14 +41,15 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     held = min(max(1, round(share * count)), count - 1)
     times = instants(frame[schema.time]) if schema.time is not None and schema.time in frame else None
     groups = frame[schema.group] if schema.group is not None and schema.group in frame else None
+    classes = [target for target in schema.targets if schema.kind_of(target) == "label"]
     if times is not None and groups is not None:
         valid = latest_groups(groups, times, held)
     elif times is not None:
         valid = np.argsort(times, kind="stable")[-held:]
     elif groups is not None:
         valid = held_groups(groups, held, rng)
-    elif schema.output == "label":
-        valid = held_classes(frame[schema.target], share, rng)
+    elif classes:
+        valid = held_classes(frame[classes[0]], share, rng)
     elif schema.output == "multilabel":
         valid = held_labels(frame[list(schema.targets)], held, rng)
     else:
@@ -56,13 +57,15 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     chosen = np.zeros(count, dtype=bool)
     chosen[valid] = True
     rows, valid = np.flatnonzero(~chosen), np.flatnonzero(chosen)
-    return rows, known_classes(frame[schema.target], rows, valid) if schema.output == "label" else valid
+    for target in classes:
+        valid = known_classes(frame[target], rows, valid)
+    return rows, valid
 
 
 def known_classes(labels: pd.Series, rows: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Those of the `valid` rows whose class some training row has."""
     texts = labels.astype(str)
-    known = texts.iloc[valid].isin(texts.iloc[rows]).to_numpy()
+    known = (texts.iloc[valid].isin(texts.iloc[rows]) | labels.iloc[valid].isna()).to_numpy()
     if known.all():
         return valid
     new = sorted(texts.iloc[valid[~known]].unique())
@@ -156,7 +159,7 @@ def held_labels(labels: pd.DataFrame, held: int, rng: np.random.Generator) -> np
 def held_classes(labels: pd.Series, share: float, rng: np.random.Generator) -> np.ndarray:
     """The same share of each class; a class of one row stays in training."""
     chosen = []
-    for rows in labels.groupby(labels.astype(str)).indices.values():
+    for rows in labels.groupby(labels.astype(str).fillna("")).indices.values():
         number = min(len(rows) - 1, max(1, round(share * len(rows)))) if len(rows) > 1 else 0
         chosen.append(rng.permutation(rows)[:number])
     held = np.concatenate(chosen)

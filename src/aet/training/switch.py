@@ -1,7 +1,7 @@
 """What a switch is: one adaptive part of training, turned on by name.
 
-`fit` calls the hooks of every switch that is on, in the order they were named; each is the identity unless overridden.
-One step of training, with the hooks in capitals:
+`fit` calls the hooks of every switch that is on, in the order they were named (those that lead come first); each is the
+identity unless overridden. One step of training, with the hooks in capitals:
 
     PREPARE, optimiser, run, BEGIN
     for each step:
@@ -22,8 +22,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -56,6 +58,10 @@ class Run:
     """Which tokens (B, T) of the current batch are real, None if all are; TOKENS may replace it."""
     switches: Sequence[Switch] = ()
     """All that are on, in the order they were named."""
+    frame: pd.DataFrame | None = None
+    """The training rows as checked, in the order of `train`; None where the caller has only encoded rows."""
+    folder: Path | None = None
+    """Where the run keeps its checkpoint."""
 
 
 @dataclass
@@ -94,6 +100,8 @@ class Switch:
     defaults: ClassVar[dict[str, Any]] = {}
     excludes: ClassVar[tuple[str, ...]] = ()
     """Switches that cannot be on beside this one."""
+    leads: ClassVar[bool] = False
+    """Whether it comes before the others, because it makes the weights that they start from."""
     fractions: ClassVar[tuple[str, ...]] = ()
     """Settings that must be below 1."""
     monitors: ClassVar[str] = "loss"
@@ -169,7 +177,7 @@ class Switch:
 
 def switched_on(given: Mapping[str, Mapping[str, Any]]) -> list[Switch]:
     """The switches of a configuration; ConfigError for unknown names and settings, and for two that exclude others."""
-    made = [SWITCHES[name](**settings) for name, settings in given.items()]
+    made = sorted((SWITCHES[name](**settings) for name, settings in given.items()), key=lambda made: not made.leads)
     for switch in made:
         for other in made:
             if other is not switch and other.name in switch.excludes:

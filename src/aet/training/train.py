@@ -15,11 +15,11 @@ from torch import Tensor
 
 from aet.batch import Batch
 from aet.config import Config
-from aet.errors import ConfigError, DataError, nearest
+from aet.errors import ConfigError, DataError, RunError, nearest
 from aet.inputs.selection import select
 from aet.model import Model
 from aet.rows import check_rows
-from aet.run import make_folder
+from aet.run import load, make_folder
 from aet.schema import Schema, infer
 from aet.tables import read_table
 from aet.training import checkpoint
@@ -27,6 +27,7 @@ from aet.training.display import epoch_bar, say, say_acted, say_rate
 from aet.training.gather import gather
 from aet.training.loop import CHECKPOINT, fit, own_random
 from aet.training.parts import Switches, turned_on, without
+from aet.training.pretrain import PRETRAINED
 from aet.training.reservoir import Reservoir
 from aet.training.split import split
 from aet.training.switches.ewc import FISHER, fisher
@@ -46,7 +47,7 @@ def train(
     group: str | None = None,
     weight: str | None = None,
     ignore: str | Sequence[str] | None = None,
-    output: str | None = None,
+    output: str | Mapping[str, str] | None = None,
     header: bool | str | None = None,
     out: str | Path | None = None,
     config: Config | Mapping[str, Any] | str | Path | None = None,
@@ -67,7 +68,8 @@ def train(
         group: column whose groups are held out as a whole; with `time` too, those that end latest.
         weight: column that says how much a row counts in the loss; 2 is the row given twice, 0 the row left out.
         ignore: column or columns to leave out.
-        output: kind of the answer where the inferred one is wrong: label, multilabel, number.
+        output: kind of the answer where the inferred one is wrong: label, multilabel, number; several for targets of
+            different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
         header: whether a delimited file's first row holds names; found out by itself unless given.
         out: run folder; a run that was interrupted there is taken up again exactly.
         config: settings (`aet.config.Config`) as YAML file or mapping; arguments above may stand there under `data`.
@@ -97,15 +99,18 @@ def train(
         "output": output,
         "header": header,
     }
-    frame, schema, settings = described(source, config, seed, given)
-    settings = turned_on(settings, switches or {})
+    frame, schema, settings = read_rows(source, given, config, seed, switches)
     return train_on(frame, schema, settings, Path(out) if out is not None else None, progress, compare)
 
 
-def described(
-    source: Any, config: Config | Mapping[str, Any] | str | Path | None, seed: int | None, given: Mapping[str, Any]
+def read_rows(
+    source: Any,
+    given: Mapping[str, Any],
+    config: Config | Mapping[str, Any] | str | Path | None,
+    seed: int | None,
+    switches: Switches | None = None,
 ) -> tuple[pd.DataFrame, Schema, Config]:
-    """The table, its schema and the settings, of the arguments of `train` that say what the columns are."""
+    """The table, its schema and the settings; `given` are the arguments that may stand under `data` too."""
     settings = Config.read(config) if seed is None else Config.read(config, seed=seed)
     for name in settings.data:
         if name not in given:
@@ -114,7 +119,7 @@ def described(
     options = dict(data)
     frame = read_table(source, header=options.pop("header", "infer"))
     schema = infer(frame, options.pop("target", None), **options)
-    return frame, schema, settings.model_copy(update={"data": data})
+    return frame, schema, turned_on(settings.model_copy(update={"data": data}), switches or {})
 
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,14 +142,21 @@ def train_on(
     out: Path | None = None,
     progress: bool = False,
     compare: bool = False,
+    split_seed: int | None = None,
+    keep: bool = False,
     watch: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> Model:
-    """Train on a table whose schema is known; `watch` sees each epoch's record, and may end training by raising."""
+    """Train on a table whose schema is known.
+
+    `split_seed` draws the held-out rows in place of the run's own seed; with `keep` a model in `out` that was made
+    with it, of the same rows and settings, is given back as it is. `watch` sees the record of each epoch, and may end
+    training by raising.
+    """
     if compare and not without(config):
         raise ConfigError("There is nothing to compare: nothing is on. Turn a switch on, or leave compare out.")
     started = time.monotonic()
     checked = check_rows(frame, schema, need_target=True)
-    rows, held = split(checked.frame, schema, config.train.valid, config.seed)
+    rows, held = split(checked.frame, schema, config.train.valid, config.seed if split_seed is None else split_seed)
     chosen, columns = select(checked.frame.iloc[rows], schema, config.columns)
 
     def fresh(settings: Config) -> tuple[Model, Batch, Batch]:
@@ -164,6 +176,9 @@ def train_on(
             )
     if out is not None:
         make_folder(out)
+    mark = checkpoint.fingerprint(model, config.model_dump(), train_rows, valid_rows) if keep else None
+    if mark and out is not None and (finished := made_before(out, mark)):
+        return finished
     if progress:
         say(schema, len(rows), len(held), checked.problems, config)
     with epoch_bar(config.train.epochs, model.output.metric, shown=progress) as on_epoch:
@@ -172,7 +187,7 @@ def train_on(
             on_epoch(record)
             watch(record)
 
-        history = fit(model, train_rows, valid_rows, out, seen)
+        history = fit(model, train_rows, valid_rows, out, seen, frame=checked.frame.iloc[rows])
     if progress and config.train.lr == "auto":
         say_rate(model.report["lr"])
     assert valid_rows.target is not None
@@ -187,19 +202,32 @@ def train_on(
         "history": history,
         "switches": switch_records(config, history),
         "seconds": round(time.monotonic() - started, 3),
+        **({"mark": mark} if mark else {}),
     }
     if progress:
         say_acted(model.report["switches"])
     if compare:
         took = sum(record["seconds"] for record in history)
-        model.report["worth"] = worth(model, fresh, took, out, progress)
+        model.report["worth"] = worth(model, fresh, took, out, progress, checked.frame.iloc[rows])
     if out is not None:
         model.save(out)
         (out / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in history), encoding="utf-8")
-        checkpoint.remove(out / CHECKPOINT)
+        for file in (CHECKPOINT, PRETRAINED):
+            checkpoint.remove(out / file)
         if compare:
             shutil.rmtree(out / COMPARE, ignore_errors=True)
     return model
+
+
+def made_before(folder: Path, mark: str) -> Model | None:
+    """The finished model in a folder if it has this mark; one that is damaged is to be trained anew."""
+    if not (folder / "schema.json").is_file():
+        return None
+    try:
+        model = load(folder)
+    except RunError:
+        return None
+    return model if model.report.get("mark") == mark else None
 
 
 def switch_records(config: Config, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from aet.training.display import trial_bar
 from aet.training.space import as_given, searchable, suggest
 from aet.training.split import split
 from aet.training.switch import SWITCHES
-from aet.training.train import described, train_on
+from aet.training.train import read_rows, train_on
 from aet.training.worth import difference
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def tune(
     if unknown:
         raise ConfigError(f"tune has no argument {unknown[0]!r}. {nearest(unknown[0], COLUMNS)}")
     given = {"target": target, **dict.fromkeys(COLUMNS), **columns}
-    frame, schema, settings = described(source, config, seed, given)
+    frame, schema, settings = read_rows(source, given, config, seed)
     return search(frame, schema, settings, Path(out), trials, minutes, switches, progress=progress)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -33,6 +34,7 @@ def worth(
     seconds: float,
     out: Path | None = None,
     progress: bool = False,
+    frame: pd.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """One record a part: name, score with and without it, their difference with its interval, and seconds saved.
 
@@ -42,13 +44,14 @@ def worth(
         seconds: that the run with all parts took.
         out: folder for checkpoints, so that an interrupted comparison goes on.
         progress: show a bar for each run.
+        frame: the training rows as a table.
     """
     records = []
     for name, config in without(model.config).items():
         other, train, valid = again(config)
         title = "with none" if name == ALL else f"without {name}"
         with epoch_bar(config.train.epochs, model.output.metric, shown=progress, title=title) as on_epoch:
-            history = fit(other, train, valid, checkpoints(out, name), on_epoch)
+            history = fit(other, train, valid, checkpoints(out, name), on_epoch, frame=frame)
         record = {"part": name, "score": model.output.score_name, **difference(model, other, valid)}
         record |= {"seconds": seconds, "seconds_without": sum(epoch["seconds"] for epoch in history)}
         if config.train.drift:

@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     """A run, and rows that come later under another rule."""
     made = tmp_path_factory.mktemp("update")
     signs(160).to_csv(made / "rows.csv", index=False)
-    later = signs(80, 1)
+    later = signs(400, 1)  # more than the old, so that the new rule wins
     later["y"] = later["y"].map({"plus": "minus", "minus": "plus"})
     later.to_csv(made / "later.csv", index=False)
     signs(60, 2).to_csv(made / "more.csv", index=False)

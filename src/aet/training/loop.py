@@ -235,7 +235,7 @@ def judged(record: Mapping[str, float], monitor: str) -> float:
     """The figure of an epoch that is to be low; both kinds are means over the plain and the drifted copy.
 
     >>> judged({"valid_loss": 0.7, "valid_metric": 0.9, "valid_metric_drifted": 0.8}, "metric")
-    0.15...
+    0.1499...
     """
     if monitor == "loss" or not math.isfinite(record["valid_loss"]):
         return record["valid_loss"]

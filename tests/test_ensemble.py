@@ -97,11 +97,11 @@ def test_members_that_are_done_are_not_trained_again(tmp_path, monkeypatch):
     settings = {"members": 3, "config": quick(2), "out": tmp_path}
     trained, fit = [], training.fit
 
-    def interrupted(model, *rest):
+    def interrupted(model, *rest, **more):
         trained.append(model.config.seed)
         if trained == [0, 1]:
             raise KeyboardInterrupt
-        return fit(model, *rest)
+        return fit(model, *rest, **more)
 
     monkeypatch.setattr(training, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):

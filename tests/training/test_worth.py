@@ -63,14 +63,14 @@ def test_an_interrupted_comparison_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     runs, real = [], loop.fit
 
-    def fit(model, train, valid, folder=None, on_epoch=lambda record: None, frame=None):
+    def fit(model, train, valid, folder=None, on_epoch=lambda record: None, **more):
         def counted(record):
             runs.append(list(model.config.train.switches))
             if len(runs) == 5:  # in the second epoch of the first run without a part
                 raise Interrupt
             on_epoch(record)
 
-        return real(model, train, valid, folder, counted, frame)
+        return real(model, train, valid, folder, counted, **more)
 
     for module in (aet.training.train, aet.training.worth):
         monkeypatch.setattr(module, "fit", fit)

@@ -184,14 +184,25 @@ class Output(ElasticModule):
 
 
 def doubt(rows: int) -> float:
-    """How much the labels of so many validation rows are smoothed: rows that are all right do not prove certainty.
-
-    1 / (rows + 2) (after Platt 1999); without it the temperature of rows that are all right goes to its bound.
+    """How much the labels of so many validation rows are smoothed, 1 / (rows + 2) (after Platt 1999).
 
     >>> doubt(8), doubt(998)
     (0.1, 0.001)
     """
     return 1 / (rows + 2)
+
+
+def doubted_temperature(loss: Callable[[float], Callable[[float], Tensor]], rows: int) -> float:
+    """T that minimises the loss, but below 1 only as far as with labels smoothed by `doubt`.
+
+    Rows that are all right do not prove certainty: their plain loss falls until T is at its bound. The loss has one
+    minimum, so a T between that and 1 never raises it.
+
+    Args:
+        loss: smoothing -> T -> loss.
+        rows: how many the loss is of.
+    """
+    return max(fit_temperature(loss(0.0)), min(1.0, fit_temperature(loss(doubt(rows)))))
 
 
 def fit_temperature(losses: Callable[[float], Tensor]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aet.config import Section
 from aet.errors import ConfigError, DataError, FeedbackError, nearest
-from aet.outputs.base import OUTPUTS, Output, doubt, expected_calibration_error, fit_temperature
+from aet.outputs.base import OUTPUTS, Output, doubted_temperature, expected_calibration_error
 
 
 class LabelSettings(Section):
@@ -129,10 +129,12 @@ class LabelOutput(Output):
         return F.softmax(logits / self.temperature.to(logits.device), dim=-1)
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
-        """T minimises the validation loss, its labels smoothed by `doubt`."""
-        smoothing = doubt(len(target))
-        found = fit_temperature(lambda t: F.cross_entropy(logits / t, target, label_smoothing=smoothing))
-        self.temperature.fill_(found)
+        """T minimises the validation loss, as far as `doubt` allows."""
+
+        def loss(smoothing: float) -> Callable[[float], Tensor]:
+            return lambda t: F.cross_entropy(logits / t, target, label_smoothing=smoothing)
+
+        self.temperature.fill_(doubted_temperature(loss, len(target)))
 
     def translated(self, other: Output, logits: Tensor) -> Tensor:
         """Logits over T in the order of the own classes; ConfigError if the other has others."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aet.config import Section
 from aet.errors import ConfigError, DataError, FeedbackError
-from aet.outputs.base import OUTPUTS, Output, doubt, expected_calibration_error, fit_temperature
+from aet.outputs.base import OUTPUTS, Output, doubted_temperature, expected_calibration_error
 
 
 class MultilabelSettings(Section):
@@ -89,10 +89,13 @@ class MultilabelOutput(Output):
         return torch.sigmoid(logits / self.temperature.to(logits.device))
 
     def calibrate(self, logits: Tensor, target: Tensor) -> None:
-        """T minimises the validation loss, its labels smoothed by `doubt`."""
-        soft = torch.lerp(target, 1 - target, doubt(len(target)))
-        found = fit_temperature(lambda t: F.binary_cross_entropy_with_logits(logits / t, soft))
-        self.temperature.fill_(found)
+        """T minimises the validation loss, as far as `doubt` allows."""
+
+        def loss(smoothing: float) -> Callable[[float], Tensor]:
+            soft = torch.lerp(target, 1 - target, smoothing)
+            return lambda t: F.binary_cross_entropy_with_logits(logits / t, soft)
+
+        self.temperature.fill_(doubted_temperature(loss, len(target)))
 
     def translated(self, other: Output, logits: Tensor) -> Tensor:
         """Logits over T in the order of the own labels; ConfigError if the other has others."""

@@ -189,8 +189,14 @@ class ElasticClassifier(ClassifierMixin, _Elastic):  # type: ignore[misc]
         weight: name or position of the column of X that holds the weight of each row; it is no input, and may hold
             anything when predicting.
         epochs: None for the default of `aet.config.TrainConfig`, or for as many as make 240 steps if rows are few.
-        dim, depth, heads, dropout: the network, as in `aet.config.ModelConfig`; None for its defaults.
-        lr, batch_size, drift, valid: the training, as in `aet.config.TrainConfig`; None for its defaults.
+        dim: channels of a token, as in `aet.config.ModelConfig`; None for its default, as below.
+        depth: blocks.
+        heads: attention heads.
+        dropout: share of activations left out in training.
+        lr: learning rate, as in `aet.config.TrainConfig`.
+        batch_size: rows a batch.
+        drift: strength of the simulated drift.
+        valid: share of the rows held out.
         random_state: None for seed 0, so that the same rows always give the same model.
         verbose: show a progress bar.
 

@@ -67,8 +67,8 @@ class Stream:
     >>> stream = model.stream()
     >>> answers = stream.predict(frame[["a", "b"]])
     >>> ids = stream.ask(8)
-    >>> stream.feedback(ids, frame["sign"][ids])
-    >>> answers["served_by"][0], stream.labels
+    >>> stream.feedback(ids, frame.loc[ids, "sign"])
+    >>> answers.loc[0, "served_by"], stream.labels
     ('source', 8)
     """
 

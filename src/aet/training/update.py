@@ -86,7 +86,7 @@ def update(
     >>> frame = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "sign": np.where(x.sum(1) > 0, "plus", "minus")})
     >>> model = aet.train(frame[:200], target="sign", config={"train": {"epochs": 10, "keep_rows": 50}})
     >>> update = model.update(frame[200:], compare=False)
-    >>> update.model.predict(frame.head(2)).columns.tolist(), update.report["old"]["rows"]
+    >>> update.model.predict(frame.head(2)).columns.tolist(), update.report["old"].get("rows")
     (['id', 'prediction', 'confidence', 'problem'], 50)
     """
     plan = Plan.of(model, source, old, config)

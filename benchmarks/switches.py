@@ -129,6 +129,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a look, not a result")
     parser.add_argument("--seeds", type=int, default=3, help="repetitions (default 3)")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="only these (default: all)")
     parser.add_argument("--json", type=Path, help="write the records here")
     parser.add_argument("--pages", type=Path, help="write a page a switch here")
     return parser.parse_args()
@@ -140,7 +141,7 @@ def main() -> None:
     torch.set_num_threads(1)
     done, seeds, epochs = Done(partial(given.json)), 1 if given.quick else given.seeds, 8 if given.quick else None
     names = [PLAIN, *(name for name in sorted(SWITCHES) if SWITCHES[name].searched)]
-    work = [(task, seed, name) for task in TASKS for seed in range(seeds) for name in names]
+    work = [(task, seed, name) for task in given.tasks for seed in range(seeds) for name in names]
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for task, seed, name in track(work, "switches", console=Console(stderr=True)):
         try:

@@ -152,3 +152,29 @@ def test_switches_that_read_one_head_say_that_there_are_several():
     run = Run(model, torch.optim.SGD(model.parameters(), 0.1), batch, batch, 1, lambda: torch.zeros(()))
     with pytest.raises(ConfigError, match=r"expected model.members=1, got 3"):
         switch.begin(run)
+
+
+@pytest.mark.parametrize("target", ["label", "number"])
+def test_members_are_served_labelled_and_updated(target):
+    """A stream asks for labels by summary and uncertainty, one of each a row; an update without kept rows replays."""
+    frame = table(target=target).drop(columns="w")
+    small = {"model": {"dim": 16, "depth": 1, "heads": 2, "members": K}, "train": {"epochs": 2}}
+    model = aet.train(frame, "y", config=small, kinds={"text": "text"})
+    stream = model.stream()
+    stream.predict(frame.drop(columns="y"))
+    ids = stream.ask(8)
+    stream.feedback(ids, frame["y"][ids])
+    assert stream.labels == len(ids) == 8
+    made = model.update(table(seed=1, target=target).drop(columns="w"), compare=False)
+    assert len(made.model.predict(frame.drop(columns="y"))) == len(frame)
+
+
+@pytest.mark.parametrize("target", ["label", "number"])
+@pytest.mark.parametrize("switch", ["lwf", "moment_replay", "distill"])
+def test_members_learn_from_a_teacher(target, switch, tmp_path):
+    frame = table(target=target).drop(columns="w")
+    small = {"model": {"dim": 16, "depth": 1, "heads": 2, "members": K}, "train": {"epochs": 1}}
+    aet.train(frame, "y", config=small, kinds={"text": "text"}, out=tmp_path / "teacher")
+    on = {switch: {"teacher": str(tmp_path / "teacher")} if switch == "distill" else {}}
+    model = aet.train(frame, "y", config=small, kinds={"text": "text"}, switches=on)
+    assert model.report["switches"][0]["acted"]

@@ -48,7 +48,7 @@ def train(
     header: Annotated[bool | None, typer.Option(help="Whether the first row holds names.", show_default="look")] = None,
     switch: Annotated[
         list[str] | None,
-        typer.Option(help="An adaptive part of training to turn on: ema, or sam:rho=0.1,adaptive=true."),
+        typer.Option(help="An adaptive part of training to turn on: ema, or sam:rho=0.1; see `aet switches`."),
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Train without each part too: what was it worth?")] = False,
     ensemble: Annotated[
@@ -101,7 +101,7 @@ def train(
 @app.command(epilog="Example: aet tune rows.csv --target gas --minutes 20 --out runs/tune-gas")
 def tune(
     data: Data,
-    target: Annotated[list[str] | None, typer.Option(help="Column to answer; repeat for several 0/1 columns.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Column to answer; repeat for several.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings as YAML: the start.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the search.", show_default="runs/tune-<target>")

@@ -9,7 +9,7 @@ make members differ, as in BatchEnsemble (Wen et al. 2020, 2002.06715) without t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -101,6 +101,14 @@ class MemberHeads(nn.Module):
         """Each member by its own head."""
         members = summary.unflatten(0, (-1, len(self.bias)))  # (B, k, dim)
         return torch.einsum("bkd,kwd->bkw", members, self.weight) + self.bias
+
+
+def for_each_member(figure: Callable[[Tensor, Tensor], Tensor], logits: Tensor, other: Tensor) -> Tensor:
+    """A figure of rows (B,) for logits (B, width) and others; of members' logits (B, k, width) the members' mean."""
+    if logits.ndim == 2:
+        return figure(logits, other)
+    rows, members, _ = logits.shape
+    return figure(logits.flatten(0, 1), other.repeat_interleave(members, 0)).view(rows, members).mean(1)
 
 
 def over_members(figures: Tensor) -> Tensor:

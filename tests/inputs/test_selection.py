@@ -72,3 +72,11 @@ def test_wrong_settings_say_what_to_do():
         select(numbers, infer(numbers, "y"), ColumnsConfig(keep=1, filter="chi2"))
     with pytest.raises(ConfigError, match=r"columns.keep=0"):
         aet.train(frame, "y", config={"columns": {"keep": 0}})
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"), [({"filter": "chi2"}, "without columns.keep"), ({"filter": "foo"}, "foo")]
+)
+def test_a_filter_alone_is_an_error(columns, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        aet.train(table(), "y", config={"columns": columns, "train": {"epochs": 1}})

@@ -103,6 +103,19 @@ def test_a_trial_that_cannot_train_says_why(tmp_path, monkeypatch):
     assert found.trials["state"].iloc[-1] == "pruned"
 
 
+def test_a_trial_that_is_interrupted_is_tried_again(tmp_path, monkeypatch):
+    def interrupted(*rest, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "train_on", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, trials=1)
+    monkeypatch.undo()
+    found = search(tmp_path, trials=1)
+    assert found.trials["state"].tolist() == ["complete"]
+    assert found.config.train.switches == {}, "the settings given come first, the interruption aside"
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -213,7 +213,7 @@ class Stream:
             for index in torch.arange(len(batch)).split(1024):
                 taps: list[Tensor] = []
                 logits = self.model(batch[index].to(self.model.device), taps)
-                summaries.append(taps[-1][:, 0])
+                summaries.append(taps[-1].view(len(index), -1, taps[-1].shape[-1]).mean(1))  # over members, if any
                 unsure.append(self.model.output.uncertainty(logits))
         return torch.cat(summaries).double().cpu().numpy(), torch.cat(unsure).double().cpu().numpy()
 

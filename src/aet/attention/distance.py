@@ -38,7 +38,9 @@ def distance(tokens: int, rate: Tensor) -> Dials:
 
 @MECHANISMS.register("distance")
 class Distance(Mechanism):
-    """`distance` with a learned rate for each head; 0 is its zero setting.
+    """A soft span for each head: the further apart two tokens, the less they attend, at a learned rate.
+
+    The rate 0 is its zero setting.
 
     It reads the order of the tokens: words of a text, patches of an image row by row. Columns of a table have none
     that means anything.

@@ -98,7 +98,9 @@ def attend_entmax(
 
 @MECHANISMS.register("entmax")
 class Entmax(Mechanism):
-    """`attend_entmax` with a learned α = 1 + a for each head, 0 <= a <= 1 (Correia et al. 2019); 1 is its zero setting.
+    """Exact zeros where a head looks away: α-entmax, α learned for each head (Correia et al. 2019).
+
+    α = 1 + a, 0 <= a <= 1; α = 1, the softmax, is its zero setting.
 
     The paper's α = 1 + σ(a) never reaches softmax but where it cannot leave it; `Bounded` can do both.
 

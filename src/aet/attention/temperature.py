@@ -41,7 +41,9 @@ def _log(lengths: Tensor | int, like: Tensor) -> Tensor:  # (B, 1, T, 1)
 
 @MECHANISMS.register("ssmax")
 class SSMax(Mechanism):
-    """`ssmax` with a learned slope and offset for each head; slope 0 and offset 1 are its zero setting.
+    """A temperature that knows the number of keys: `ssmax`, slope and offset learned for each head.
+
+    Slope 0 and offset 1 are its zero setting.
 
     >>> SSMax(heads=2)(torch.tensor([[3.0, 4.0]]))["inverse_temperature"].shape
     torch.Size([1, 2, 2, 1])
@@ -141,7 +143,9 @@ def adaptive_temperature(entropy: Tensor, coefficients: Tensor | tuple[float, ..
 
 @MECHANISMS.register("adaptive_temperature")
 class AdaptiveTemperature(Mechanism):
-    """`adaptive_temperature` with coefficients that can be refitted; the polynomial 1 is its zero setting.
+    """Sharper where attention is spread out: `adaptive_temperature`, its polynomial learned.
+
+    The polynomial 1 is its zero setting.
 
     >>> AdaptiveTemperature()(torch.full((1, 2, 3), 1.0))["inverse_temperature"].shape
     torch.Size([1, 2, 3, 1])

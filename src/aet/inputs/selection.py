@@ -110,7 +110,13 @@ def marked(cells: pd.Series) -> np.ndarray:
 
 def select(frame: pd.DataFrame, schema: Schema, config: ColumnsConfig) -> tuple[Schema, dict[str, Any]]:
     """The schema without the dropped columns, and what to report: `scores`, `kept` and `dropped` inputs."""
+    FILTERS[config.filter]
     if config.keep is None:
+        if config.filter != ColumnsConfig().filter:
+            raise ConfigError(
+                f"columns.filter={config.filter!r} does nothing without columns.keep: expected how many columns "
+                "to keep. Set columns.keep, or leave the filter out."
+            )
         return schema, {}
     found = scores(frame, schema, config.filter)
     best = set(sorted(found, key=lambda name: -found[name])[: config.keep])

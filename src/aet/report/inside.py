@@ -122,7 +122,7 @@ def training(record: Record, metric: Metric) -> str:
     model = mapping(record, "model")
     metric = Metric(str(model.get("metric") or metric.key))  # of the training, not of the stream
     history = entries(model, "history")
-    losses = [("loss", "training rows", "source"), ("valid_loss", "held-out rows", "stream")]
+    losses = [("loss", "training rows", "source"), ("valid_loss", "held-out rows, plain and drifted", "stream")]
     lines = filled(twice(lambda width: charts.history_chart(width, history, losses, None), HALF))
     scores = [("valid_metric", "held-out rows", "stream")]
     score = filled(twice(lambda width: charts.history_chart(width, history, scores, metric), HALF))

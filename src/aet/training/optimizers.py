@@ -135,7 +135,7 @@ def recipe(name: str) -> Recipe:
     others = package(name, "pytorch_optimizer")
     known = others.get_supported_optimizers()
     if name not in known:
-        close = get_close_matches(name, [*OPTIMIZERS, *known], n=3)
+        close = get_close_matches(name, dict.fromkeys([*OPTIMIZERS, *known]), n=3)
         meant = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
         raise ConfigError(
             f"There is no optimiser {name!r}. {meant}Known: {', '.join(map(repr, OPTIMIZERS))} and the {len(known)} "

@@ -26,10 +26,13 @@ from aet.training import checkpoint
 from aet.training.display import epoch_bar, say, say_acted, say_rate
 from aet.training.gather import gather
 from aet.training.loop import CHECKPOINT, fit, own_random
+from aet.training.optimizers import own_schedule
 from aet.training.parts import Switches, turned_on, without
 from aet.training.pretrain import PRETRAINED
 from aet.training.reservoir import Reservoir
+from aet.training.schedule import SCHEDULES
 from aet.training.split import split
+from aet.training.switch import switched_on
 from aet.training.switches.ewc import FISHER, fisher
 from aet.training.worth import FOLDER as COMPARE
 from aet.training.worth import worth
@@ -154,6 +157,9 @@ def train_on(
     """
     if compare and not without(config):
         raise ConfigError("There is nothing to compare: nothing is on. Turn a switch on, or leave compare out.")
+    # What the settings alone show to be wrong is said before any row is read.
+    switched_on(config.train.switches)
+    SCHEDULES[own_schedule(config.train)]
     started = time.monotonic()
     checked = check_rows(frame, schema, need_target=True)
     rows, held = split(checked.frame, schema, config.train.valid, config.seed if split_seed is None else split_seed)

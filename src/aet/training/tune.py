@@ -125,12 +125,14 @@ def search(
         bar(len(finished(study)), best_of(study))
         if left > 0:
             study.optimize(objective, timeout=None if minutes is None else 60 * minutes, callbacks=[after])
+    if finished(study):
+        trial_table(study).to_csv(out / TRIALS, index=False)
     if best_of(study) is None:
         raise ConfigError(
             f"No trial was finished in {minutes:g} minutes: expected one at least. Give more time, fewer epochs "
             "(train.epochs) or a smaller model; the same command goes on with what was begun."
             if minutes is not None
-            else "No trial was finished. See trials.csv for what stopped them."
+            else f"None of {trials} trials came to its end: {out / TRIALS} says what stopped them. Give more trials."
         )
     return concluded(study, inside, outside, schema, base, names, out)
 
@@ -154,7 +156,7 @@ def open_study(path: Path, base: Config, names: Sequence[str], rows: int) -> Stu
             f"Searching needs Optuna ({error}). Install it: pip install 'attention-elastic-training[tune]'."
         ) from error
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         study_name="aet",
         storage=JournalStorage(JournalFileBackend(str(path))),
@@ -171,7 +173,8 @@ def open_study(path: Path, base: Config, names: Sequence[str], rows: int) -> Stu
                 "this one."
             )
         study.set_user_attr(key, value)
-    study.enqueue_trial(as_given(base, names), skip_if_exists=True)
+    if not finished(study):  # an interrupted first trial is tried again
+        study.enqueue_trial(as_given(base, names))
     return study
 
 
@@ -195,8 +198,8 @@ def attempt(trial: Trial, frame: pd.DataFrame, schema: Schema, config: Config) -
 
 
 def finished(study: Study) -> list[FrozenTrial]:
-    """Trials that ended, stopped early or not."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    """Trials that ended, stopped early or not; one that was interrupted is as if it had not been."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
 
 
 def best_of(study: Study) -> float | None:
@@ -221,7 +224,6 @@ def concluded(
     target, known = model.output.encode_known(outside)
     batch = replace(model.encode(outside[known]), target=target)
     table = trial_table(study)
-    table.to_csv(out / TRIALS, index=False)
     (out / BEST).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     return Tuned(config, table, difference(model, plain, batch), model.output.score_name, model)
 

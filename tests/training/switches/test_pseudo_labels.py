@@ -1,5 +1,6 @@
 """Pseudo-labels: which rows take which answer, what they add to the loss, when, and what is refused."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -41,16 +42,16 @@ def test_rows_above_the_threshold_take_the_models_answer(file):
     assert float(switch.seen[1]) == pytest.approx(float(p.max(-1).values[switch.chosen].mean()), abs=1e-5)
 
 
-def test_the_confidence_is_calibrated_and_never_certain(file):
-    """The mean confidence is the share of right validation rows, smoothed: all right is not certainty."""
+def test_the_confidence_is_calibrated(file):
+    """The mean confidence is the share of right validation rows; where all are right, no more than the model's own."""
     run, switch, batch = begun(file, threshold=0.0)
     said = 8.0 * F.one_hot(batch.target, 2)
     wrong = (torch.arange(16) % 4 == 0).long()
-    for flipped, right in ((wrong, 0.75), (torch.zeros_like(wrong), 1.0)):
+    for flipped, expected in ((wrong, 0.75), (torch.zeros_like(wrong), 1 / (1 + math.exp(-8)))):
         run.valid = replace(batch, target=batch.target ^ flipped)
         run.model.logits = lambda rows: said if rows is run.valid else torch.tensor([[8.0, 0.0]]).expand(60, 2)
         switch.choose(run)
-        assert float(switch.seen[1]) == pytest.approx(right * 17 / 18 + 1 / 36, abs=0.005)
+        assert float(switch.seen[1]) == pytest.approx(expected, abs=0.005)
 
 
 def test_the_term_by_hand(file):
@@ -131,3 +132,8 @@ def test_a_file_without_the_columns(tmp_path):
     pd.DataFrame({"a": [1.0]}).to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(ConfigError, match="Missing columns: 'b'"):
         begun(str(tmp_path / "rows.csv"))
+
+
+def test_balanced_thresholds_stay_where_no_row_is_sure():
+    sure, answer = torch.tensor([0.8, 0.7]), torch.tensor([0, 1])
+    torch.testing.assert_close(thresholds(sure, answer, 0.99, True), torch.tensor([0.99, 0.99]))

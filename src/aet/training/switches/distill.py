@@ -10,6 +10,7 @@ is taught is also what drift should leave alone. A row that the teacher cannot u
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from aet.ensemble import Ensemble, load_any
 from aet.errors import ConfigError, RunError, SchemaError
+from aet.members import for_each_member
 from aet.model import Model
 from aet.training.switch import SWITCHES, Pass, Run, Switch
 
@@ -69,7 +71,8 @@ class Distill(Switch):
         assert seen.batch.positions is not None
         wanted = self.taught[seen.batch.positions.cpu()].to(seen.logits)
         known = ~wanted.isnan().any(-1)
-        apart = run.model.output.distance(seen.logits, wanted.nan_to_num(0.0), float(self.settings["temperature"]))
+        distance = partial(run.model.output.distance, temperature=float(self.settings["temperature"]))
+        apart = for_each_member(distance, seen.logits, wanted.nan_to_num(0.0))
         self.calls += 1
         return torch.where(known, torch.lerp(seen.losses, apart.to(seen.losses), self.settings["weight"]), seen.losses)
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aet.errors import ConfigError
+from aet.members import for_each_member
 from aet.training.switch import SWITCHES, Pass, Run, Switch
 
 
@@ -56,10 +57,14 @@ class Lwf(Switch):
 def distance(kind: str, old: Tensor, new: Tensor, temperature: float = 1.0, grown: int = 0) -> Tensor:
     """D of each row (B,) for old and new logits (B, width), the last `grown` of them left out.
 
+    New logits of an ensemble's members (B, k, width) give the mean over the members.
+
     >>> import torch
     >>> distance("number", torch.tensor([[0.0, 0.0, 0.0]]), torch.tensor([[3.0, 0.0, 0.0]]))
     tensor([1.5000])
     """
+    if new.ndim == 3:
+        return for_each_member(lambda z, was: distance(kind, was, z, temperature, grown), new, old)
     if kind == "label":
         known = old.shape[1] - grown
         log_new, log_old = (F.log_softmax(z[:, :known] / temperature, -1) for z in (new, old))

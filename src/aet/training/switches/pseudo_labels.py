@@ -161,5 +161,7 @@ def thresholds(confidence: Tensor, answer: Tensor, threshold: float, balanced: b
     if not balanced:
         return whole
     counts = answer[confidence >= threshold].bincount(minlength=int(answer.max()) + 1)
+    if not counts.any():
+        return whole
     learned = counts / max(int(counts.max()), len(answer) - int(counts.sum()), 1)
     return torch.maximum(whole * (learned / (2 - learned))[answer], whole.clamp(max=LOWEST))

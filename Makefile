@@ -25,9 +25,10 @@ lint: .venv/ready ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## the tables of the README, about half an hour on two cores
+bench: .venv/ready ## the tables of the README, some hours; goes on where it was stopped (pip install .[bench] for the peers)
 	$(BIN)/python benchmarks/attention.py --json benchmarks/results/attention.json
 	$(BIN)/python benchmarks/gas.py --json benchmarks/results/gas.json
+	$(BIN)/python benchmarks/training.py --json benchmarks/results
 
 docs: .venv/ready ## the pages under site/
 	$(BIN)/mkdocs build --strict

@@ -19,6 +19,7 @@ def test_the_interval_by_hand():
     assert mean == pytest.approx(0.2)
     assert half == pytest.approx(1.96 * float(np.std(d.numpy(), ddof=1)) / 5**0.5)
     assert paired(torch.tensor([1.0])) == (1.0, float("inf"))
+    assert paired(torch.zeros(60)) == (0.0, 0.05), "rows without a difference do not prove that there is none"
 
 
 def test_a_row_of_weight_zero_is_not_there():

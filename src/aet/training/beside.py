@@ -19,6 +19,7 @@ from aet.training import checkpoint
 from aet.training.display import console, epoch_bar
 from aet.training.loop import CHECKPOINT, fit, own_random
 from aet.training.plan import Plan, joined
+from aet.training.worth import paired
 
 
 @dataclass
@@ -135,8 +136,7 @@ def measured(plan: Plan, model: Model, was: Tensor | None) -> dict[str, Any]:
     if plan.measure is None or was is None:
         return found
     now = scores(model, plan.measure)
-    lost = 100 * (was - now)
-    mean, half = float(lost.mean()), 1.96 * float(lost.std(correction=0)) / len(lost) ** 0.5
+    mean, half = (100 * min(value, 1.0) for value in paired(was - now))
     found |= {"old": float(now.mean()), "forgetting": mean, "interval": [mean - half, mean + half]}
     learned = plan.last.get("learned", []) or [float(was.mean())]
     found["backward_transfer"] = backward_transfer(now, plan.tasks, learned, was)

@@ -92,6 +92,8 @@ def weighted(values: Tensor, weight: Tensor | None) -> float:
 def paired(differences: Tensor, weight: Tensor | None = None) -> tuple[float, float]:
     """Mean of d (N,) and half its 95 % interval, √(Σ w²(d - mean)²) / Σw · 1.96; infinite for one row.
 
+    Where no row differs from another the half is 3/n (the rule of three): so many rows do not show a rarer difference.
+
     >>> paired(torch.tensor([1.0, 0.0, 1.0, 0.0]))
     (0.5, 0.5658...)
     """
@@ -101,4 +103,4 @@ def paired(differences: Tensor, weight: Tensor | None = None) -> tuple[float, fl
     if counted < 2:
         return mean, float("inf")
     spread = (w * (differences - mean)).square().sum() * counted / (counted - 1)
-    return mean, 1.96 * float(spread.sqrt() / w.sum())
+    return mean, 1.96 * float(spread.sqrt() / w.sum()) if spread > 0 else min(1.0, 3 / counted)

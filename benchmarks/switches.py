@@ -208,6 +208,7 @@ def page(found: dict[tuple[str, str], list[dict[str, Any]]], name: str) -> str:
     for task, rows, gains in figures(found, name):
         plain, with_ = found[PLAIN, task], found[name, task]
         if not gains:
+            verdicts["refused"].append(f"{task} ({rows})")
             lines.append(f"| {task} | {rows} | | refused | | | {with_[0].get('why', '')} |")
             continue
         said = verdict(gains)

@@ -28,11 +28,16 @@ class Record:
 
 def arguments(doc: str | None, seeds: int = 3) -> argparse.Namespace:
     """`--quick`, `--seeds`, `--json`, under the module's own text."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a look, not a result")
-    parser.add_argument("--seeds", type=int, default=seeds, help=f"repetitions (default {seeds})")
-    parser.add_argument("--json", type=Path, help="write the records here")
-    return parser.parse_args()
+    return parser(doc, seeds).parse_args()
+
+
+def parser(doc: str | None, seeds: int = 3) -> argparse.ArgumentParser:
+    """The same, for programs with options of their own."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="a look, not a result")
+    made.add_argument("--seeds", type=int, default=seeds, help=f"repetitions (default {seeds})")
+    made.add_argument("--json", type=Path, help="write the records here")
+    return made
 
 
 def write(records: Sequence[Record], path: Path | None) -> None:

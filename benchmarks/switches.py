@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from common import Done, Record, partial, summary, write
+from common import Done, Record, parser, partial, summary, write
 from labels import digits, wronged
 from PIL import Image
 from rich.console import Console
@@ -126,13 +126,10 @@ def verdict(gains: list[float]) -> str:
 
 def options() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a look, not a result")
-    parser.add_argument("--seeds", type=int, default=3, help="repetitions (default 3)")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="only these (default: all)")
-    parser.add_argument("--json", type=Path, help="write the records here")
-    parser.add_argument("--pages", type=Path, help="write a page a switch here")
-    return parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="only these (default: all)")
+    asked.add_argument("--pages", type=Path, help="write a page a switch here")
+    return asked.parse_args()
 
 
 def main() -> None:

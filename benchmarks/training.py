@@ -7,28 +7,26 @@ labels        40 % wrong labels: attention over rows
 tables        tables without drift, beside TabM, an FT-Transformer, an MLP and boosted trees
 update        gas sensors month by month: learning on without forgetting
 
-Each is a program of its own beside this one and takes the same options. `--json` names a folder: every benchmark writes
-its records and its finished parts there, so that the same command goes on where it was stopped.
+Each is a program of its own beside this one and takes the same options. `--quick` stays within ten minutes, two cores.
+`--json` names a folder: every benchmark writes its records and its finished parts there, so that the same command goes
+on where it was stopped.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from common import arguments
 
 PARTS = ("corruptions", "labels", "tables", "update")
 
 
 def main() -> None:
     """One after the other; a part that fails does not stop the rest, but fails the whole."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a look, not a result: within ten minutes on two cores")
-    parser.add_argument("--seeds", type=int, default=3, help="repetitions (default 3)")
-    parser.add_argument("--json", type=Path, help="folder for the records")
-    options = parser.parse_args()
+    options = arguments(__doc__)
     failed = []
     for part in PARTS:
         started = time.monotonic()

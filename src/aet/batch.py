@@ -67,3 +67,12 @@ class Batch:
             positions=join([b.positions for b in batches]),
             streams=join([b.streams for b in batches]),
         )
+
+
+def some_rows(rows: int, most: int, seed: int) -> Tensor:
+    """Numbers of at most `most` of so many rows, drawn by the seed.
+
+    >>> sorted(some_rows(3, most=5, seed=0).tolist()), len(some_rows(9, most=5, seed=0))
+    ([0, 1, 2], 5)
+    """
+    return torch.randperm(rows, generator=torch.Generator().manual_seed(seed))[:most]

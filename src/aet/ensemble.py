@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +19,30 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aet.answering import Answering
 from aet.attention.state import load_tensors
 from aet.batch import Batch
-from aet.errors import ConfigError, DataError, RunError
-from aet.model import Model, answer_frame
+from aet.errors import ConfigError, RunError
+from aet.model import Model
 from aet.outputs import Output
-from aet.roles import SeenIds
-from aet.rows import Checked
-from aet.run import FORMAT, MEND, load, make_folder, own_sum, sha256, verify
-from aet.tables import read_table
+from aet.run import FORMAT, checked_description, load, make_folder, own_sum, sha256, verify
 
 DESCRIPTION, CALIBRATION = "ensemble.json", "ensemble.safetensors"
 
 
-class Ensemble:
+class Ensemble(Answering):
     """Made by `aet.train_ensemble`; answers like one model. `members` are the models, `report` says what they score.
 
     Raises ConfigError for no members, and for members of other tables.
     """
 
+    noun = "ensemble"
+
     def __init__(self, members: Sequence[Model]) -> None:
         if not members:
             raise ConfigError("An ensemble has no members: expected one or more models. Train some.")
         self.members = list(members)
-        self.schema = members[0].schema
+        self.schema, self.config = members[0].schema, members[0].config
         for number, member in enumerate(members):
             if member.schema != self.schema:
                 raise ConfigError(
@@ -75,39 +75,6 @@ class Ensemble:
             ],
         }
 
-    def check(
-        self, frame: pd.DataFrame, need_target: bool = False, first: int = 1, seen: SeenIds | None = None
-    ) -> Checked:
-        """As `Model.check`."""
-        return self.members[0].check(frame, need_target, first, seen)
-
-    def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
-        """As `Model.predict`."""
-        return pd.concat(list(self.predict_iter(source, proba)), ignore_index=True)
-
-    def predict_iter(self, source: Any, proba: bool = False, rows: int = 8192) -> Iterator[pd.DataFrame]:
-        """As `Model.predict_iter`."""
-        first, start, seen = self.members[0], 0, SeenIds()
-        for frame in first.pieces(source, rows):
-            checked = self.check(frame, first=start + 1, seen=seen)
-            answers = self.output.answers(self.logits(self.encode(checked.frame)), proba)
-            yield answer_frame(checked, answers, first.ids(checked, start, len(frame)), len(frame))
-            start += len(frame)
-
-    def evaluate(self, source: Any) -> dict[str, float]:
-        """As `Model.evaluate`."""
-        header = self.members[0].config.data.get("header", "infer")
-        checked = self.check(read_table(source, header=header), need_target=True)
-        target, known = self.output.encode_known(checked.frame)
-        if not known.any():
-            raise DataError(
-                f"No row of {len(known)} has an answer that this ensemble can give. Is "
-                f"{', '.join(self.schema.targets)!r} what it was trained on?"
-            )
-        metrics = self.output.metrics(self.logits(self.encode(checked.frame[known])), target)
-        counts = {"rows": known.sum(), "left_out": len(checked.problems), "unknown": (~known).sum()}
-        return {**metrics, **{name: float(count) for name, count in counts.items()}}
-
     def save(self, folder: str | Path) -> Path:
         """Write a folder with the run folder of each member, ensemble.json and ensemble.safetensors."""
         folder = Path(folder)
@@ -137,15 +104,8 @@ class Ensemble:
         path = Path(folder) / DESCRIPTION
         if not path.is_file():
             raise RunError(f"{folder} holds no ensemble: {path.name} is missing. Name the folder it was saved to.")
-        try:
-            described = json.loads(path.read_text(encoding="utf-8"))
-            version, names, sums = described["format"], list(described["members"]), dict(described["sha256"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged or foreign ({type(error).__name__} {error}). {MEND}") from error
-        if not isinstance(version, int) or version > FORMAT:
-            raise RunError(f"{path} has format {version!r}; this aet reads up to {FORMAT}. Install a newer aet.")
-        if sums.get(DESCRIPTION) != own_sum(described):
-            raise RunError(f"{path} was changed or damaged after it was written: its sum does not fit. {MEND}")
+        described = checked_description(path)
+        names, sums = list(described["members"]), described["sha256"]
         for name in names:
             verify(path.parent / name / "schema.json", sums.get(name))
         verify(path.parent / CALIBRATION, sums.get(CALIBRATION))

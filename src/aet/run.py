@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def write_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """metrics.jsonl: a line an epoch."""
+    lines = "".join(json.dumps(record) + "\n" for record in history)
+    (folder / "metrics.jsonl").write_text(lines, encoding="utf-8")
+
+
 def verify(path: Path, expected: str | None) -> None:
     """RunError unless the file is there with the bytes that schema.json was written with."""
     if not path.is_file():
@@ -158,6 +165,11 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise RunError(
             f"{folder} is no run folder: {path.name} is missing. Name the folder that `aet train --out` wrote."
         )
+    return checked_description(path)
+
+
+def checked_description(path: Path) -> dict[str, Any]:
+    """A JSON file that holds the sums of a folder's files and its own; RunError if it is damaged or newer than this."""
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         version = described["format"]

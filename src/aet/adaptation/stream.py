@@ -20,10 +20,11 @@ from aet.adaptation.base import METHODS, Method
 from aet.adaptation.guard import GUARDS, Guard
 from aet.adaptation.kept import KeptRows
 from aet.adaptation.trace import Trace
+from aet.answering import answer_frame
 from aet.attention.state import ElasticState, applied, merge
 from aet.batch import Batch
 from aet.errors import ConfigError, FeedbackError
-from aet.model import Model, answer_frame
+from aet.model import Model
 from aet.rows import Checked
 
 HISTORY = 64

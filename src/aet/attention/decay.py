@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from torch import Tensor
 
-import torch
-from torch import Tensor, nn
-
-from aet.attention.mechanisms import MECHANISMS, Dials, Mechanism
+from aet.attention.mechanisms import MECHANISMS, Dials, RatedHeads
 
 
 def decay(times: Tensor, rate: Tensor) -> Dials:
@@ -38,25 +35,12 @@ def decay(times: Tensor, rate: Tensor) -> Dials:
 
 
 @MECHANISMS.register("decay")
-class Decay(Mechanism):
+class Decay(RatedHeads):
     """`decay` with a learned rate for each head; 0 is its zero setting, a negative rate favours old keys.
 
     >>> Decay(heads=2)(torch.arange(5)[None])["query_factor"].shape
     torch.Size([2, 1, 1])
     """
-
-    def __init__(self, heads: int) -> None:
-        super().__init__()
-        self.rate = nn.Parameter(torch.zeros(heads))
-
-    @classmethod
-    def at_zero(cls, dim: int, heads: int) -> Self:
-        """Rates of 0: plain causal attention."""
-        return cls(heads)
-
-    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
-        """λ."""
-        return {"rate": (self.rate, 0.0)}
 
     def forward(self, times: Tensor) -> Dials:
         """Dials of `decay`."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from aet.attention.mechanisms import MECHANISMS, Dials, Mechanism
+from aet.attention.mechanisms import MECHANISMS, Dials, RatedHeads
 
 UNIT = 8.0
 """Tokens that are one unit of distance."""
@@ -37,7 +35,7 @@ def distance(tokens: int, rate: Tensor) -> Dials:
 
 
 @MECHANISMS.register("distance")
-class Distance(Mechanism):
+class Distance(RatedHeads):
     """A soft span for each head: the further apart two tokens, the less they attend, at a learned rate.
 
     The rate 0 is its zero setting.
@@ -48,19 +46,6 @@ class Distance(Mechanism):
     >>> Distance(heads=2)(torch.zeros(1, 5, 8))["query_factor"].shape
     torch.Size([2, 5, 2])
     """
-
-    def __init__(self, heads: int) -> None:
-        super().__init__()
-        self.rate = nn.Parameter(torch.zeros(heads))
-
-    @classmethod
-    def at_zero(cls, dim: int, heads: int) -> Self:
-        """Rates of 0."""
-        return cls(heads)
-
-    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
-        """λ."""
-        return {"rate": (self.rate, 0.0)}
 
     def forward(self, tokens: Tensor) -> Dials:
         """Dials of `distance`."""

@@ -47,6 +47,23 @@ class Mechanism(nn.Module):
         return {}
 
 
+class RatedHeads(Mechanism):
+    """A mechanism that learns one rate λ for each head; 0 is its zero setting."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(torch.zeros(heads))
+
+    @classmethod
+    def at_zero(cls, dim: int, heads: int) -> Self:
+        """Rates of 0."""
+        return cls(heads)
+
+    def learned(self) -> dict[str, tuple[Tensor, Tensor | float]]:
+        """λ."""
+        return {"rate": (self.rate, 0.0)}
+
+
 MECHANISMS: Registry[type[Mechanism]] = Registry("mechanism")
 """Mechanisms by name; each file of this folder enters its own."""
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aet.attention.state import ElasticModule
 from aet.errors import ConfigError, FeedbackError
-from aet.members import MemberHeads
+from aet.members import MemberHeads, for_each_member
 from aet.registry import Registry
 from aet.schema import Schema
 
@@ -113,11 +113,7 @@ class Output(ElasticModule):
 
     def losses(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss of each row (B,); of members' logits (B, k, width) the mean over the members."""
-        if logits.ndim == 2:
-            return self.row_losses(logits, target)
-        members = logits.shape[1]
-        losses = self.row_losses(logits.flatten(0, 1), target.repeat_interleave(members, 0))
-        return losses.view(-1, members).mean(1)
+        return for_each_member(self.row_losses, logits, target)
 
     @abstractmethod
     def row_losses(self, logits: Tensor, target: Tensor) -> Tensor:

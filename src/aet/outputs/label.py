@@ -155,8 +155,7 @@ class LabelOutput(Output):
 
     def distance(self, logits: Tensor, taught: Tensor, temperature: float = 1.0) -> Tensor:
         """τ² KL(softmax(taught / τ) ‖ softmax(z / τ)): τ² keeps the size of the gradient."""
-        logs, wanted = (F.log_softmax(z / temperature, -1) for z in (logits, taught))
-        return temperature**2 * (wanted.exp() * (wanted - logs)).sum(-1)
+        return tempered_divergence(logits, taught, temperature)
 
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
         """`prediction`, `confidence`; with proba one column `p_{class}` a class."""
@@ -209,3 +208,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def tempered_divergence(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """τ² KL(softmax(taught / τ) ‖ softmax(z / τ)) of each row (B,)."""
+    logs, wanted = (F.log_softmax(z / temperature, -1) for z in (logits, taught))
+    return temperature**2 * (wanted.exp() * (wanted - logs)).sum(-1)

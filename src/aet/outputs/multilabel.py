@@ -115,10 +115,7 @@ class MultilabelOutput(Output):
 
     def distance(self, logits: Tensor, taught: Tensor, temperature: float = 1.0) -> Tensor:
         """τ² KL between the yes-or-no answers at temperature τ, mean over the labels."""
-        z, t = logits / temperature, taught / temperature
-        on, off = F.logsigmoid(t) - F.logsigmoid(z), F.logsigmoid(-t) - F.logsigmoid(-z)
-        p = torch.sigmoid(t)
-        return temperature**2 * (p * on + (1 - p) * off).mean(-1)
+        return tempered_divergence(logits, taught, temperature)
 
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
         """`prediction`: the names of the labels that are on, joined by "|"; `confidence`: of the least sure label."""
@@ -163,3 +160,11 @@ class MultilabelOutput(Output):
             "log_loss": float(F.binary_cross_entropy(p.clamp(1e-7, 1 - 1e-7), target)),
             "ece": expected_calibration_error(confidence, right.float().flatten().cpu()),
         }
+
+
+def tempered_divergence(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """τ² KL between the yes-or-no answers at temperature τ, mean over the labels, of each row (B,)."""
+    z, t = logits / temperature, taught / temperature
+    on, off = F.logsigmoid(t) - F.logsigmoid(z), F.logsigmoid(-t) - F.logsigmoid(-z)
+    p = torch.sigmoid(t)
+    return temperature**2 * (p * on + (1 - p) * off).mean(-1)

@@ -22,33 +22,29 @@ def console() -> Console:
 
 def say(schema: Schema, train: int, held: int, problems: Mapping[int, str], config: Config) -> None:
     """The columns, the rows, the rows kept aside, and that training simulates drift."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    out = console()
     lines = schema.describe().splitlines()
     shown = lines if len(lines) <= 24 else [*lines[:20], f"… and {len(lines) - 20} more columns"]
-    console.print("\n".join(shown), highlight=False, markup=False)
-    console.print(f"{train:,} rows to train on, {held:,} held out for validation.", markup=False)
+    out.print("\n".join(shown), highlight=False, markup=False)
+    out.print(f"{train:,} rows to train on, {held:,} held out for validation.", markup=False)
     for sentence in list(problems.values())[:5]:
-        console.print(f"kept aside: {sentence}", style="yellow", markup=False)
+        out.print(f"kept aside: {sentence}", style="yellow", markup=False)
     if len(problems) > 5:
-        console.print(f"kept aside: {len(problems) - 5} more rows", style="yellow")
-    console.print(
+        out.print(f"kept aside: {len(problems) - 5} more rows", style="yellow")
+    out.print(
         f"Training for shift is on (strength {config.train.drift:g}): every batch is drifted a little."
         if config.train.drift
         else "Training for shift is off (train.drift = 0).",
         markup=False,
     )
     for name, settings in config.train.switches.items():
-        console.print(f"On: {name}{named(settings)}", markup=False, highlight=False)
+        out.print(f"On: {name}{named(settings)}", markup=False, highlight=False)
 
 
 def say_acted(records: Sequence[Mapping[str, Any]]) -> None:
     """What each switch did."""
-    from rich.console import Console
-
     for record in records:
-        Console(stderr=True).print(f"{record['name']}: {record['acted']}.", markup=False, highlight=False)
+        console().print(f"{record['name']}: {record['acted']}.", markup=False, highlight=False)
 
 
 def named(settings: Mapping[str, Any]) -> str:
@@ -62,9 +58,24 @@ def named(settings: Mapping[str, Any]) -> str:
 
 def say_rate(lr: float) -> None:
     """The learning rate that was found."""
-    from rich.console import Console
+    console().print(f"The learning rate, train.lr = auto, was {lr:.3g}.", markup=False, highlight=False)
 
-    Console(stderr=True).print(f"The learning rate, train.lr = auto, was {lr:.3g}.", markup=False, highlight=False)
+
+def say_member(number: int, members: int) -> None:
+    """Which member of an ensemble comes now."""
+    console().print(f"Member {number + 1} of {members}", markup=False, highlight=False)
+
+
+@contextmanager
+def bar(title: str, total: int, described: bool = True) -> Iterator[Callable[..., None]]:
+    """A progress bar with the time left, and room for a description; gives the function that updates it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    text = [TextColumn("{task.description}")] if described else []
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), *text, TimeRemainingColumn())
+    with Progress(*columns, console=console()) as shown:
+        task = shown.add_task("", total=total)
+        yield lambda **changes: shown.update(task, **changes)
 
 
 @contextmanager
@@ -75,39 +86,23 @@ def epoch_bar(
     if not shown:
         yield lambda record: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(title),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=epochs)
+    with bar(title, epochs) as update:
 
         def on_epoch(record: dict[str, Any]) -> None:
             plain, drifted = record["valid_metric"], record["valid_metric_drifted"]
             rate = f"  rate {record['lr']:.2g}" if "lr" in record else ""
             text = f"loss {record['loss']:.3f}  {metric} {plain:.3f} ({drifted:.3f} drifted){rate}"
-            bar.update(task, completed=record["epoch"], description=text)
+            update(completed=record["epoch"], description=text)
 
         yield on_epoch
-        bar.update(task, description="done")
+        update(description="done")
 
 
 @contextmanager
 def row_bar(total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar over the rows of a stream; gives the function to call with each number of rows served."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("serving rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda rows: bar.advance(task, rows)
+    with bar("serving rows", total, described=False) as update:
+        yield lambda rows: update(advance=rows)
 
 
 @contextmanager
@@ -116,20 +111,9 @@ def trial_bar(trials: int, shown: bool) -> Iterator[Callable[[int, float | None]
     if not shown:
         yield lambda done, best: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("searching"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=trials)
+    with bar("searching", trials) as update:
 
         def after(done: int, best: float | None) -> None:
-            bar.update(task, completed=done, description="" if best is None else f"best loss {best:.4f}")
+            update(completed=done, description="" if best is None else f"best loss {best:.4f}")
 
         yield after

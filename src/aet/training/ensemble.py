@@ -11,6 +11,7 @@ from aet.ensemble import DESCRIPTION, Ensemble, member_name
 from aet.errors import ConfigError, RunError
 from aet.rows import check_rows
 from aet.run import make_folder
+from aet.training.display import say_member
 from aet.training.parts import Switches
 from aet.training.split import split
 from aet.training.train import read_rows, train_on
@@ -87,10 +88,3 @@ def train_ensemble(
     if folder is not None:
         ensemble.describe(folder)
     return ensemble
-
-
-def say_member(number: int, members: int) -> None:
-    """Which member comes now."""
-    from rich.console import Console
-
-    Console(stderr=True).print(f"Member {number + 1} of {members}", markup=False, highlight=False)

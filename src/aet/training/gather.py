@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aet.batch import Batch
+from aet.batch import Batch, some_rows
 from aet.focus import focus
 from aet.model import Model
 from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
@@ -23,7 +23,7 @@ ROWS = 4096
 @torch.no_grad()
 def gather(model: Model, frame: pd.DataFrame, train: Batch, valid: Batch) -> SourceStatistics:
     """Moments over (at most 4,096 of) the training rows; entropy and confusion on the validation rows."""
-    index = torch.randperm(len(train), generator=torch.Generator().manual_seed(model.config.seed))[:ROWS]
+    index = some_rows(len(train), ROWS, model.config.seed)
     return gathered(model, describe_columns(frame.iloc[index.numpy()], model.schema), train, index, valid)
 
 

@@ -63,6 +63,11 @@ class Reservoir:
             self.limit, self.seen + count, together[slots], torch.cat([self.held, marks])[slots], tasks[slots]
         )
 
+    def after(self, train: Batch, valid: Batch, task: int, seed: int) -> Reservoir:
+        """The sample after the rows of one training or update, and those that it held out."""
+        held = torch.arange(len(train) + len(valid)) >= len(train)
+        return self.take(Batch.concat([train, valid]), held, task, seed)
+
     def draws(self, count: int, seed: int) -> Tensor:
         """Algorithm R for `count` rows: places (N,) in kept and given rows together."""
         generator = np.random.default_rng([seed, self.seen])

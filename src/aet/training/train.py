@@ -19,7 +19,7 @@ from aet.errors import ConfigError, DataError, RunError, nearest
 from aet.inputs.selection import select
 from aet.model import Model
 from aet.rows import check_rows
-from aet.run import load, make_folder
+from aet.run import load, make_folder, write_history
 from aet.schema import Schema, infer
 from aet.tables import read_table
 from aet.training import checkpoint
@@ -217,7 +217,7 @@ def train_on(
         model.report["worth"] = worth(model, fresh, took, out, progress, checked.frame.iloc[rows])
     if out is not None:
         model.save(out)
-        (out / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in history), encoding="utf-8")
+        write_history(out, history)
         for file in (CHECKPOINT, PRETRAINED):
             checkpoint.remove(out / file)
         if compare:
@@ -246,7 +246,5 @@ def kept(model: Model, train: Batch, valid: Batch) -> tuple[Reservoir | None, di
     """What `model.update` goes on from, where the settings want it kept: rows, and how much each weight matters."""
     settings, reservoir = model.config.train, None
     if settings.keep_rows:
-        held = torch.arange(len(train) + len(valid)) >= len(train)
-        rows = Batch.concat([train, valid])
-        reservoir = Reservoir.empty(settings.keep_rows).take(rows, held, task=0, seed=model.config.seed)
+        reservoir = Reservoir.empty(settings.keep_rows).after(train, valid, task=0, seed=model.config.seed)
     return reservoir, fisher(model, train, FISHER["rows"]) if settings.keep_fisher else None

@@ -8,7 +8,6 @@ which neither has seen: what the search was worth.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,8 +109,6 @@ def search(
     inside, outside = checked.frame.iloc[rows], checked.frame.iloc[last]
     make_folder(out)
     study = open_study(out / JOURNAL, base, names, rows=len(inside))
-    left = trials - len(finished(study))
-    until = None if minutes is None else time.monotonic() + 60 * minutes
     with trial_bar(trials, shown=progress) as bar:
 
         def objective(trial: Trial) -> float:
@@ -119,11 +116,11 @@ def search(
 
         def after(study: Study, trial: FrozenTrial) -> None:
             bar(len(finished(study)), best_of(study))
-            if len(finished(study)) >= trials or (until and time.monotonic() > until):
+            if len(finished(study)) >= trials:
                 study.stop()
 
         bar(len(finished(study)), best_of(study))
-        if left > 0:
+        if len(finished(study)) < trials:
             study.optimize(objective, timeout=None if minutes is None else 60 * minutes, callbacks=[after])
     if finished(study):
         trial_table(study).to_csv(out / TRIALS, index=False)
@@ -134,7 +131,7 @@ def search(
             if minutes is not None
             else f"None of {trials} trials came to its end: {out / TRIALS} says what stopped them. Give more trials."
         )
-    return concluded(study, inside, outside, schema, base, names, out)
+    return concluded(study, inside, outside, schema, base, out)
 
 
 def chosen(switches: Sequence[str] | None) -> list[str]:
@@ -213,14 +210,14 @@ def concluded(
     outside: pd.DataFrame,
     schema: Schema,
     base: Config,
-    names: Sequence[str],
     out: Path,
 ) -> Tuned:
     """The best settings, compared on the rows held out, and written."""
     import yaml
 
     config = Config.read(study.best_trial.user_attrs["settings"])
-    model, plain = (train_on(inside, schema, settings) for settings in (config, base))
+    model = train_on(inside, schema, config)
+    plain = model if config == base else train_on(inside, schema, base)
     target, known = model.output.encode_known(outside)
     batch = replace(model.encode(outside[known]), target=target)
     table = trial_table(study)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
 from aet.errors import ConfigError
+from aet.grown import grow
 from aet.model import Model
 from aet.training.switch import Run, Switch
 
@@ -130,3 +131,12 @@ def layers(model: Model) -> Iterator[tuple[str, nn.Linear, Callable[[nn.Linear],
             for name, part in list(owner.named_children()):
                 if isinstance(part, nn.Linear):
                     yield f"blocks.{number}.{group}.{name}", part, partial(setattr, owner, name)
+
+
+def grow_once(model: Model, part: Literal["adapter", "prefix"], size: int) -> None:
+    """Give the trunk adapters or a prefix of this size, unless it has them, and let the model's settings say so."""
+    if getattr(model.config.model, part):
+        return
+    grow(model.trunk, **{part: size})
+    changed = model.config.model.model_copy(update={part: size})
+    model.config = model.config.model_copy(update={"model": changed})

@@ -13,18 +13,19 @@ from aet.model import Model
 from aet.tables import read_table
 
 
-def unlabelled_rows(switch: str, file: str, model: Model) -> Batch:
-    """The rows of a file as the model reads them; ConfigError if it cannot be read, lacks columns or has no row."""
+def unlabelled_rows(
+    switch: str, file: str, model: Model, least: int = 1, what: str = "The rows without an answer"
+) -> Batch:
+    """The rows of a file as the model reads them; ConfigError if it cannot be read, lacks columns or `least` rows."""
     try:
         checked = model.check(read_table(file, header=model.config.data.get("header", "infer")))
     except (DataError, SchemaError) as error:
+        raise ConfigError(f"{what} of the switch {switch!r} cannot be used ({file}): {error}") from error
+    if (count := len(checked.frame)) < least:
+        unless = "all are good" if count else "it is empty"
         raise ConfigError(
-            f"The rows without an answer of the switch {switch!r} cannot be used ({file}): {error}"
-        ) from error
-    if not len(checked.frame):
-        raise ConfigError(
-            f"The file {file} of the switch {switch!r} has no row that can be used: expected one or more. Add rows; "
-            f"{next(iter(checked.problems.values()), 'it is empty')}."
+            f"The file {file} of the switch {switch!r} has {f'{count} rows' if count else 'no row'} that can be used: "
+            f"expected {least} or more. Add rows; {next(iter(checked.problems.values()), unless)}."
         )
     return model.encode(checked.frame)
 

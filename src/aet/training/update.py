@@ -15,18 +15,15 @@ too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from aet.batch import Batch
+from aet.batch import Batch, some_rows
 from aet.errors import ConfigError, UpdateRefused
 from aet.model import Model
-from aet.run import make_folder
+from aet.run import make_folder, write_history
 from aet.statistics import describe_columns, merged_columns
 from aet.training import checkpoint
 from aet.training.beside import learn, measured_runs
@@ -47,8 +44,7 @@ class Update:
     def write(self, folder: str | Path) -> Path:
         """Write the new model as a run folder."""
         written = self.model.save(folder)
-        lines = "".join(json.dumps(record) + "\n" for record in self.model.report["history"])
-        (written / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        write_history(written, self.model.report["history"])
         return written
 
 
@@ -173,9 +169,7 @@ def carry_on(plan: Plan, everything: Batch, judged: Batch) -> None:
     """What the new model keeps: the reservoir after the new rows, F, and statistics over all there is."""
     model, grown, seed = plan.model, plan.grown, plan.model.config.seed
     if model.reservoir is not None:
-        held = torch.arange(len(plan.train) + len(plan.valid)) >= len(plan.train)
-        task = plan.last.get("number", 0) + 1
-        grown.reservoir = model.reservoir.take(Batch.concat([plan.train, plan.valid]), held, task, seed)
+        grown.reservoir = model.reservoir.after(plan.train, plan.valid, plan.last.get("number", 0) + 1, seed)
     if model.fisher is not None:
         settings = {**FISHER, **plan.settings.train.switches.get("ewc", {})}
         now = fisher(grown, plan.train, int(settings["rows"]))
@@ -184,7 +178,7 @@ def carry_on(plan: Plan, everything: Batch, judged: Batch) -> None:
         grown.fisher = now
     new = describe_columns(plan.new.frame, model.schema)
     columns = merged_columns(model.known_statistics().columns, new, plan.seen, len(plan.new.frame))
-    index = torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))[:ROWS]
+    index = some_rows(len(everything), ROWS, seed)
     grown.statistics = gathered(grown, columns, everything, index, judged)
 
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from aet.grown import Adapted, grow
+from aet.grown import Adapted
 from aet.model import Model
 from aet.training.switch import SWITCHES
-from aet.training.tuner import Tuner
+from aet.training.tuner import Tuner, grow_once
 
 
 @SWITCHES.register("adapters")
@@ -28,9 +28,6 @@ class Adapters(Tuner):
 
     def insert(self, model: Model) -> list[nn.Parameter]:
         """New adapters, or those that are there."""
-        if not model.config.model.adapter:
-            grow(model.trunk, adapter=int(self.settings["width"]))
-            changed = model.config.model.model_copy(update={"adapter": int(self.settings["width"])})
-            model.config = model.config.model_copy(update={"model": changed})
+        grow_once(model, "adapter", int(self.settings["width"]))
         adapted = [part for part in model.trunk.modules() if isinstance(part, Adapted)]
         return [p for part in adapted for p in (*part.down.parameters(), *part.up.parameters())]

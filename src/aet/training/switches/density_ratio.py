@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from aet.batch import Batch
-from aet.errors import ConfigError, DataError, SchemaError
+from aet.errors import ConfigError
 from aet.inputs import Input
 from aet.model import Model
-from aet.tables import read_table
 from aet.training.row_weights import RowWeights, mean_one
 from aet.training.switch import SWITCHES, Pass, Run
+from aet.training.unlabelled import unlabelled_rows
 
 PARTS = 5
 WIDEST = 512
@@ -60,29 +60,13 @@ class DensityRatio(RowWeights):
     def begin(self, run: Run) -> None:
         """The weights of all training rows."""
         model, seed = run.model, run.model.config.seed
-        both = Batch.concat([Batch(run.train.values), Batch(self.sample(model).values)])
+        sample = unlabelled_rows(self.name, self.settings["file"], model, PARTS, "The target sample")
+        both = Batch.concat([Batch(run.train.values), Batch(sample.values)])
         x = features(model, both, torch.Generator().manual_seed(seed))
         counts = None if run.train.weight is None else run.train.weight.double().numpy()
         odds = target_odds(x[: len(run.train)], x[len(run.train) :], counts, seed)
         values = relative_ratio(torch.from_numpy(odds), self.settings["alpha"]).clamp(max=self.settings["clip"])
         self.ratios = mean_one(values, run.train.weight).float()
-
-    def sample(self, model: Model) -> Batch:
-        """The target sample; ConfigError if the file cannot be read, lacks columns or has too few rows."""
-        file = self.settings["file"]
-        try:
-            frame = read_table(file, header=model.config.data.get("header", "infer"))
-            checked = model.check(frame)
-        except (DataError, SchemaError) as error:
-            raise ConfigError(
-                f"The target sample of the switch 'density_ratio' cannot be used ({file}): {error}"
-            ) from error
-        if len(checked.frame) < PARTS:
-            raise ConfigError(
-                f"The target sample {file} of the switch 'density_ratio' has {len(checked.frame)} rows that can be "
-                f"used: expected {PARTS} or more. Add rows; {next(iter(checked.problems.values()), 'all are good')}."
-            )
-        return model.encode(checked.frame)
 
     def weights(self, run: Run, seen: Pass) -> Tensor:
         """Of these training rows."""

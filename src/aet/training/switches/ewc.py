@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from aet.batch import Batch
+from aet.batch import Batch, some_rows
 from aet.model import Model
 from aet.training.switch import SWITCHES, Pass, Run, Switch
 
@@ -56,7 +56,7 @@ class Ewc(Switch):
 
 def fisher(model: Model, rows: Batch, count: int) -> dict[str, Tensor]:
     """E[(∂l/∂θ)²] by parameter, over at most `count` rows drawn by the seed, each by its weight; without dropout."""
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(model.config.seed))[:count]
+    order = some_rows(len(rows), count, model.config.seed)
     training, parameters = model.training, dict(model.named_parameters())
     model.eval()
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}

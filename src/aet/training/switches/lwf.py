@@ -14,11 +14,11 @@ import copy
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from aet.errors import ConfigError
 from aet.members import for_each_member
+from aet.outputs import label, multilabel
 from aet.training.switch import SWITCHES, Pass, Run, Switch
 
 
@@ -67,11 +67,7 @@ def distance(kind: str, old: Tensor, new: Tensor, temperature: float = 1.0, grow
         return for_each_member(lambda z, was: distance(kind, was, z, temperature, grown), new, old)
     if kind == "label":
         known = old.shape[1] - grown
-        log_new, log_old = (F.log_softmax(z[:, :known] / temperature, -1) for z in (new, old))
-        return temperature**2 * (log_old.exp() * (log_old - log_new)).sum(-1)
+        return label.tempered_divergence(new[:, :known], old[:, :known], temperature)
     if kind == "multilabel":
-        a, b = old / temperature, new / temperature
-        p = a.sigmoid()
-        kl = p * (F.logsigmoid(a) - F.logsigmoid(b)) + (1 - p) * (F.logsigmoid(-a) - F.logsigmoid(-b))
-        return temperature**2 * kl.mean(-1)
+        return multilabel.tempered_divergence(new, old, temperature)
     return 0.5 * (old - new).square().mean(-1)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from aet.batch import Batch
+from aet.batch import Batch, some_rows
 from aet.model import Model
 from aet.token_moments import ROWS, TokenMoments
 from aet.training.switch import SWITCHES, Pass, Run, Switch
@@ -68,7 +68,7 @@ class MomentReplay(Switch):
 @torch.no_grad()
 def token_moments(model: Model, rows: Batch) -> TokenMoments:
     """Moments of at most 512 rows, drawn by the seed."""
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(model.config.seed))[:ROWS]
+    order = some_rows(len(rows), ROWS, model.config.seed)
     piece = rows[order].to(model.device)
     tokens, mask = model.tokens(piece)
     label = model.output.kind == "label"

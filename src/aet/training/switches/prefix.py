@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from aet.grown import Prefix, grow
+from aet.grown import Prefix
 from aet.model import Model
 from aet.training.switch import SWITCHES
-from aet.training.tuner import Tuner
+from aet.training.tuner import Tuner, grow_once
 
 
 @SWITCHES.register("prefix")
@@ -29,8 +29,5 @@ class Prefixes(Tuner):
 
     def insert(self, model: Model) -> list[nn.Parameter]:
         """New prefixes, or those that are there."""
-        if not model.config.model.prefix:
-            grow(model.trunk, prefix=int(self.settings["length"]))
-            changed = model.config.model.model_copy(update={"prefix": int(self.settings["length"])})
-            model.config = model.config.model_copy(update={"model": changed})
+        grow_once(model, "prefix", int(self.settings["length"]))
         return [p for part in model.trunk.modules() if isinstance(part, Prefix) for p in part.parameters()]

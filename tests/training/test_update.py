@@ -134,6 +134,24 @@ def test_old_logits_are_unchanged_when_the_output_grows(model):
     assert grown.output.class_weight.tolist() == [1.0] * 4
 
 
+def test_members_learn_a_new_class(tmp_path):
+    frame = signs(120)
+    config = quick(2, dim=16, lr=1e-2, keep_rows=40)
+    config["model"]["members"] = 2
+    start = aet.train(frame, target="y", config=config)
+    heads = copy.deepcopy(start.output.head)
+    grown = copy.deepcopy(start)
+    grown.output.grow(pd.DataFrame({"y": ["third"]}))
+    assert torch.equal(grown.output.head.weight[:, :2], heads.weight)
+    assert not grown.output.head.weight[:, 2].any()
+    new = turned(80)
+    new.loc[new["b"] > 0.5, "y"] = "third"
+    start.update(new, config=SHORT, compare=False, out=tmp_path)
+    again = aet.load(tmp_path)
+    assert again.output.classes == ["minus", "plus", "third"]
+    assert again.output.head.weight.shape[:2] == (2, 3)
+
+
 def test_balanced_weights_grow_too():
     config = {**quick(1), "output": {"class_weight": "balanced"}}
     frame = signs(90)

@@ -21,6 +21,7 @@ def decay(times: Tensor, rate: Tensor) -> Dials:
     With a mask of your own replace the causal one: `attend(q, k, v, **(decay(t, λ) | {"causal": False,
     "bias": mask}))`.
 
+    >>> import torch
     >>> from aet.attention.attend import attend
     >>> flat = torch.zeros(1, 1, 3, 4)
     >>> days = torch.tensor([[0.0, 1.0, 2.0]])
@@ -38,6 +39,7 @@ def decay(times: Tensor, rate: Tensor) -> Dials:
 class Decay(RatedHeads):
     """`decay` with a learned rate for each head; 0 is its zero setting, a negative rate favours old keys.
 
+    >>> import torch
     >>> Decay(heads=2)(torch.arange(5)[None])["query_factor"].shape
     torch.Size([2, 1, 1])
     """

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aet.config import Section
 from aet.errors import ConfigError, DataError, FeedbackError, nearest
+from aet.members import MemberHeads
 from aet.outputs.base import OUTPUTS, Output, doubted_temperature, expected_calibration_error
 
 
@@ -80,12 +81,11 @@ class LabelOutput(Output):
         self.grown += len(new)
         weights = [len(frame) / (len(counts) * counts[value]) if balanced else 1.0 for value in new]
         self.class_weight = torch.cat([self.class_weight, self.class_weight.new_tensor(weights)])
-        head = torch.nn.Linear(self.dim, self.width, device=old.weight.device, dtype=old.weight.dtype)
+        self.build(len(old.bias) if isinstance(old, MemberHeads) else 1)
+        self.head.to(old.weight)
         with torch.no_grad():
-            for part, source in ((head.weight, old.weight), (head.bias, old.bias)):
-                part.zero_()
-                part[:before] = source
-        self.head = head
+            self.head.weight.zero_()[..., :before, :] = old.weight
+            self.head.bias.zero_()[..., :before] = old.bias
         return new
 
     def settings(self) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from aet.adaptation import Align, Auto, Feedback, Prior, Restandardise, Source, Tent
-from aet.adaptation.align import moves
 from aet.adaptation.base import RADIUS, is_norm
-from aet.adaptation.prior import label_mix
-from aet.adaptation.tent import entropy
+from aet.adaptation.beliefs import entropy
+from aet.adaptation.methods.align import moves
+from aet.adaptation.methods.prior import label_mix
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.errors import ConfigError
@@ -222,7 +222,7 @@ class TestFeedback:
     def test_fits_eight_rows(self, model):
         rows = batch_of(model, 8)
         rows.target[:] = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])  # whatever they were
-        method = Feedback(model, lr=0.05, steps=150, steps_a_label=150)
+        method = Feedback(model, lr=0.02, steps=400, steps_a_label=400)
         method.label(rows)
         assert accuracy(model, method.state, rows) == 1.0
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from aet.attention.state import ElasticState, applied, merge, name_elastic
 from aet.batch import Batch
+from aet.drift import drifted
 from aet.errors import ConfigError
 from aet.inputs import INPUTS
 from aet.schema import KINDS
-from aet.training.drift import drifted
 
 from ..made import loose_tensors
 from .examples import EXAMPLES

@@ -13,11 +13,11 @@ import torch
 from aet.attention.state import ElasticState, merge
 from aet.batch import Batch
 from aet.config import Config
+from aet.drift import worlds
 from aet.errors import ConfigError, RunError
 from aet.model import Model
 from aet.schema import infer
 from aet.training import loop
-from aet.training.drift import worlds
 from aet.training.loop import batch_loss, fit, own_random, parameter_groups, pick_device, relative, validate
 
 from ..made import mixed, quick, signs

@@ -1,36 +1,22 @@
-"""Adaptation: methods that propose a state, the guard that decides, the stream that holds them together."""
+"""Adaptation: methods that propose a state, the guard that decides, the stream that holds them together.
 
-from aet.adaptation.align import Align
-from aet.adaptation.auto import Auto
+Every method of `METHODS` is here under its class's name: `aet.adaptation.Align(model)`.
+"""
+
+from aet.adaptation import methods
 from aet.adaptation.base import METHODS, Method
-from aet.adaptation.dynamic import Dynamic
-from aet.adaptation.feedback import Feedback
 from aet.adaptation.guard import GUARDS, Always, Earned, Guard, Likely, Never
-from aet.adaptation.prior import Prior
-from aet.adaptation.restandardise import Restandardise
-from aet.adaptation.source import Source
 from aet.adaptation.stream import Stream
-from aet.adaptation.tent import Tent
-from aet.registry import discover
 
-__all__ = [
-    "GUARDS",
-    "METHODS",
-    "Align",
-    "Always",
-    "Auto",
-    "Dynamic",
-    "Earned",
-    "Feedback",
-    "Guard",
-    "Likely",
-    "Method",
-    "Never",
-    "Prior",
-    "Restandardise",
-    "Source",
-    "Stream",
-    "Tent",
-]
+__all__ = ["GUARDS", "METHODS", "Always", "Earned", "Guard", "Likely", "Method", "Never", "Stream", "methods"]
 
-discover(__name__, __path__)
+
+def __getattr__(name: str) -> type[Method]:
+    for method in METHODS:
+        if METHODS[method].__name__ == name:
+            return METHODS[method]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(METHODS[name].__name__ for name in METHODS)])

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from aet.adaptation.descent import Descent, clipped_slopes
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.config import checked_settings
@@ -25,7 +26,8 @@ class Method:
     """A source model and an elastic state that a rule moves.
 
     `propose` gives the state that answers a batch: what a rule takes from the batch without a gradient acts on that
-    very batch. `learn` takes gradient steps afterwards, which act from the next batch on. `label` takes late labels.
+    very batch. `answer` gives the logits under it. `learn` takes gradient steps afterwards, which act from the next
+    batch on. `label` takes late labels.
 
     Args:
         model: the source, never changed.
@@ -34,9 +36,21 @@ class Method:
 
     defaults: ClassVar[dict[str, Any]] = {}
 
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Kinds of output that the rule is defined for; every kind if empty."""
+
+    corrects: ClassVar[bool] = False
+    """Whether `answer` does more than apply the state."""
+
     def __init__(self, model: Model, **settings: Any) -> None:
         self.model = model
+        self.name = next((name for name in METHODS if METHODS[name] is type(self)), type(self).__name__)
         self.settings = checked_settings(f"method {type(self).__name__}", self.defaults, settings)
+        if self.needs and model.output.kind not in self.needs:
+            raise ConfigError(
+                f"{self.name!r} is defined for outputs {' and '.join(map(repr, self.needs))}; this model's is "
+                f"{model.output.kind!r}. Use 'align' or 'feedback'."
+            )
         self.passes = 0.0
         """Row passes spent beside answering: a forward of a row counts one, a backward two."""
         self.reset()
@@ -54,6 +68,11 @@ class Method:
         """The state that answers this batch."""
         return self.state
 
+    def answer(self, batch: Batch) -> Tensor:
+        """Logits (B, width) of a batch as proposed; nothing moves. Methods that correct answers do so here."""
+        with applied(self.state):
+            return self.model.logits(batch)
+
     def learn(self, batch: Batch) -> None:
         """Move the state by what the batch shows."""
 
@@ -62,18 +81,37 @@ class Method:
 
     def __call__(self, batch: Batch) -> Tensor:
         """Answer a batch, then learn from it: logits (B, width)."""
-        state = self.propose(batch)
-        with applied(state):
-            logits = self.model.logits(batch)
+        self.propose(batch)
+        logits = self.answer(batch)
         self.learn(batch)
         return logits
 
     def memory(self) -> dict[str, Tensor]:
-        """What the method keeps beside the state, to be saved with a stream."""
+        """What the method keeps beside the state, to be saved with a stream. Its tensors are never written in place."""
         return {}
 
     def load_memory(self, memory: dict[str, Tensor]) -> None:
         """Take back what `memory` gave."""
+
+    def slopes(
+        self, loss: Callable[[ElasticState], Tensor | None], at: ElasticState, moves: Callable[[str], bool]
+    ) -> dict[str, Tensor]:
+        """Slopes of a loss at a state by the dials whose name satisfies `moves`; none where it is None or not finite.
+
+        Only the dials' slopes are asked for: the source's weights, shared with other streams, get none.
+        """
+        free = at.select(moves).trainable()
+        if not free:
+            raise ConfigError(f"{type(self).__name__} moves dials that this model does not have.")
+        state = at.updated(free)
+        with applied(state), torch.enable_grad():
+            value = loss(state)
+        if value is None:
+            return {}
+        found = torch.autograd.grad(value, list(free.values()), allow_unused=True)
+        slopes = {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(free.items(), found, strict=True)}
+        finite = bool(torch.isfinite(value)) and all(bool(slope.isfinite().all()) for slope in slopes.values())
+        return slopes if finite else {}
 
     def descend(
         self,
@@ -83,27 +121,16 @@ class Method:
         lr: float,
         steps: int,
     ) -> ElasticState:
-        """Adam on the dials whose name satisfies `moves`, from `start`; the rest stays. The result is inside the
-        trust region; a step without a finite loss and slope ends the descent.
+        """A fresh Adam on the dials whose name satisfies `moves`, from `start`, slopes clipped to length one; the rest
+        stays. The result is inside the trust region; a step without a finite loss and slope ends the descent.
         """
-        free = start.select(moves).trainable()
-        if not free:
-            raise ConfigError(f"{type(self).__name__} moves dials that this model does not have.")
-        leaves = list(free.values())
-        optimiser = torch.optim.Adam(leaves, lr=lr)
+        descent, state = Descent(lr), start
         for _ in range(steps):
-            state = start.updated(free)
-            with applied(state), torch.enable_grad():
-                value = loss(state)
-            if not torch.isfinite(value):
+            slopes = self.slopes(loss, state, moves)
+            if not slopes:
                 break
-            # Only the dials' gradients are asked for: the source's weights, shared with other streams, get none.
-            for leaf, slope in zip(leaves, torch.autograd.grad(value, leaves, allow_unused=True), strict=True):
-                leaf.grad = slope
-            if not torch.isfinite(torch.nn.utils.clip_grad_norm_(leaves, 1.0)):
-                break
-            optimiser.step()
-        return start.updated(free).clipped(RADIUS)
+            state = descent(state, clipped_slopes(slopes, 1.0))
+        return state.clipped(RADIUS)
 
 
 def is_norm(name: str) -> bool:

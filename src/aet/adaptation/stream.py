@@ -159,6 +159,8 @@ class Stream:
     def _proposal(self, batch: Batch) -> Tensor:
         """The proposal's logits; a state unchanged since the last batch is folded into a copy of the model."""
         state = self.method.state
+        if self.method.corrects:
+            return self.method.answer(batch)
         if self._merged is not None and self._merged[0] is state:
             return self._merged[1].logits(batch)
         if state is self._last and len(batch):
@@ -261,8 +263,7 @@ class Stream:
         chosen = rows[usable]
         assert chosen.target is not None
         score = self.model.output.scores
-        with applied(self.method.state):
-            proposal = score(self.model.logits(chosen), chosen.target)
+        proposal = score(self.method.answer(chosen), chosen.target)
         gains = (proposal - score(self.model.logits(chosen), chosen.target)).nan_to_num()
         self.trace.passes["scoring"] += 2 * len(chosen)
         for gain, weight in zip(gains.tolist(), weights[usable.numpy()].tolist(), strict=True):

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from aet.batch import Batch
 from aet.config import TrainConfig
+from aet.drift import drifted, worlds
 from aet.errors import ConfigError
 from aet.model import Model
 from aet.training import checkpoint
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
-from aet.training.drift import drifted, worlds
 from aet.training.optimizers import make_optimizer, own_rate, own_schedule, to_average, to_train
 from aet.training.schedule import SCHEDULES
 from aet.training.switch import Pass, Run, Switch, switched_on

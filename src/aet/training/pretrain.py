@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aet.batch import Batch
+from aet.drift import drifted
 from aet.errors import ConfigError
 from aet.inputs import Input
 from aet.model import Model
 from aet.training import checkpoint
-from aet.training.drift import drifted
 from aet.training.schedule import SCHEDULES
 
 PRETRAINED = "pretrained.safetensors"

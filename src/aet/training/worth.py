@@ -18,9 +18,9 @@ from torch import Tensor
 
 from aet.batch import Batch
 from aet.config import Config
+from aet.drift import worlds
 from aet.model import Model
 from aet.training.display import epoch_bar
-from aet.training.drift import worlds
 from aet.training.loop import fit, relative
 from aet.training.parts import ALL, without
 

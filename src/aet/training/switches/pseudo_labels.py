@@ -27,9 +27,9 @@ import torch
 from torch import Tensor
 
 from aet.batch import Batch
+from aet.drift import drifted
 from aet.errors import ConfigError
 from aet.outputs import LabelOutput, MultilabelOutput
-from aet.training.drift import drifted
 from aet.training.switch import SWITCHES, Pass, Run, Switch
 from aet.training.unlabelled import digest, unlabelled_rows
 

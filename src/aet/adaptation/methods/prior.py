@@ -17,7 +17,6 @@ from torch import Tensor
 from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
-from aet.errors import ConfigError
 from aet.outputs.label import LabelOutput
 
 
@@ -48,15 +47,14 @@ class Prior(Method):
     """Settings: `window` rows that the mix is estimated over."""
 
     defaults: ClassVar[dict[str, Any]] = {"window": 512}
+    needs: ClassVar[tuple[str, ...]] = ("label",)
 
     def reset(self) -> None:
         """Back to the source, with no rows seen."""
         super().reset()
         output, mix = self.model.output, self.model.known_statistics().label_mix
-        if not isinstance(output, LabelOutput) or mix is None:
-            raise ConfigError(
-                f"'prior' corrects a mix of classes, the output is {output.kind!r}. Use 'align' or 'feedback'."
-            )
+        assert isinstance(output, LabelOutput)
+        assert mix is not None
         self.output, self.mix = output, mix
         self.recent = torch.empty(0, output.width)
 

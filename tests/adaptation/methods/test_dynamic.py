@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import aet
-from aet.adaptation.dynamic import Dynamic
+from aet.adaptation.methods.dynamic import Dynamic
 from aet.attention.state import ElasticState, applied, merge
 from aet.errors import ConfigError
 from tests.adaptation.models import DYNAMIC, batch_of, frame_of

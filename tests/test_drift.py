@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import aet
-from aet.training.drift import drifted, worlds
+from aet.drift import drifted, worlds
 
 from ..made import mixed, quick
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, Method
-from aet.adaptation.feedback import Feedback
-from aet.adaptation.restandardise import Restandardise
-from aet.adaptation.source import Source
+from aet.adaptation.methods.feedback import Feedback
+from aet.adaptation.methods.restandardise import Restandardise
+from aet.adaptation.methods.source import Source
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 

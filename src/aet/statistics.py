@@ -60,12 +60,19 @@ class SourceStatistics:
     """Mean focus on each token."""
     tokens: TokenMoments | None = None
     """What rows like the training rows are drawn from; None where that would take too much room."""
+    classes: list[Moments] | None = None
+    """Per layer: activation moments of the rows of each class, (C, dim); None without classes or with very many."""
+    fisher: dict[str, Tensor] | None = None
+    """Per dial: mean squared slope of -log p(the row's own class) at the source; None without probabilities."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
         named = {"entropy": self.entropy}
         for i, layer in enumerate(self.layers):
             named |= {f"layers.{i}.mean": layer.mean, f"layers.{i}.std": layer.std}
+        for i, layer in enumerate(self.classes or []):
+            named |= {f"classes.{i}.mean": layer.mean, f"classes.{i}.std": layer.std}
+        named |= {f"fisher.{name}": t for name, t in (self.fisher or {}).items()}
         for name, tensor in (("label_mix", self.label_mix), ("confusion", self.confusion)):
             if tensor is not None:
                 named[name] = tensor
@@ -77,22 +84,28 @@ class SourceStatistics:
         """Read what `tensors` gave, saved as safetensors, and the JSON-able rest."""
         named = load_tensors(path)
         try:
-            count = sum(name.endswith(".mean") for name in named)
-            layers = [Moments(named[f"layers.{i}.mean"], named[f"layers.{i}.std"]) for i in range(count)]
             return cls(
-                layers=layers,
+                layers=stored_moments(named, "layers"),
                 label_mix=named.get("label_mix"),
                 confusion=named.get("confusion"),
                 entropy=named["entropy"],
                 columns=dict(summary["columns"]),
                 attention=list(summary["attention"]),
                 tokens=TokenMoments.read(named),
+                classes=stored_moments(named, "classes") or None,
+                fisher={n.removeprefix("fisher."): t for n, t in named.items() if n.startswith("fisher.")} or None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{path} and schema.json hold other statistics than expected: {error} is missing or of a wrong type. "
                 "Copy the run folder again as a whole, or train again."
             ) from error
+
+
+def stored_moments(named: Mapping[str, Tensor], sort: str) -> list[Moments]:
+    """Moments of each layer from tensors named `{sort}.{layer}.mean` and `.std`."""
+    count = sum(name.startswith(f"{sort}.") and name.endswith(".mean") for name in named)
+    return [Moments(named[f"{sort}.{i}.mean"], named[f"{sort}.{i}.std"]) for i in range(count)]
 
 
 def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, Any]]:

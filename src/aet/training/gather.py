@@ -13,7 +13,8 @@ from aet.batch import Batch, some_rows
 from aet.focus import focus
 from aet.model import Model
 from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
-from aet.token_moments import TokenMoments
+from aet.token_moments import LARGEST, LEAST, TokenMoments
+from aet.training.dial_fisher import dial_fisher
 from aet.training.switches.moment_replay import token_moments
 
 ROWS = 4096
@@ -54,6 +55,8 @@ def gathered(
         columns=columns,
         attention=focus(model, sample).mean(0).tolist(),
         tokens=known_tokens(model, train),
+        classes=class_moments(model, sample),
+        fisher=dial_fisher(model, sample),
     )
 
 
@@ -62,6 +65,32 @@ def known_tokens(model: Model, train: Batch) -> TokenMoments | None:
     classes = model.output.width if model.output.kind == "label" else 1
     fits = TokenMoments.fits(classes, len(model.token_names()), model.config.model.dim)
     return token_moments(model, train) if fits else None
+
+
+def class_moments(model: Model, sample: Batch) -> list[Moments] | None:
+    """Moments of each tapped layer over the rows of each class, (C, dim); None without classes or with very many.
+
+    k = 10 rows of the whole are counted in, so that the moments of few rows are not those rows:
+
+        mean_c ← (n_c mean_c + k mean) / (n_c + k),   std² likewise
+    """
+    whole, width = layer_moments(model, sample), model.output.width
+    if model.output.kind != "label" or width * sum(len(layer.mean) for layer in whole) > LARGEST:
+        return None
+    assert sample.target is not None
+    classes = []
+    for number in range(width):
+        rows = (sample.target == number).nonzero().flatten()
+        share = len(rows) / (len(rows) + LEAST)
+        own = layer_moments(model, sample[rows]) if len(rows) else whole
+        classes.append(
+            [
+                Moments(w.mean.lerp(o.mean, share), w.std.square().lerp(o.std.square(), share).sqrt())
+                for w, o in zip(whole, own, strict=True)
+            ]
+        )
+    layers = zip(*classes, strict=True)
+    return [Moments(torch.stack([m.mean for m in of]), torch.stack([m.std for m in of])) for of in layers]
 
 
 def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:

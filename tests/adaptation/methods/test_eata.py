@@ -76,8 +76,8 @@ def test_the_anchor_is_fishers(model):
 
 
 def test_a_strong_anchor_holds_the_state(model):
-    sizes = []
-    for anchor in (0.0, 100.0):
+    sizes, largest = [], max(float(t.max()) for name, t in model.statistics.fisher.items() if Eata(model).moves(name))
+    for anchor in (0.0, 0.5 / (1e-3 * largest)):
         method = Eata(model, anchor=anchor, lr=1e-3, margin=0.9, redundancy=2.0)
         for seed in range(12):
             method(batch_of(model, 64, seed))

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from aet.errors import ConfigError, nearest
@@ -98,6 +107,9 @@ class TrainConfig(Section):
     )
     valid: float = Field(0.2, gt=0, lt=1, description="Share of the rows, or groups, or latest times, held out.")
     drift: float = Field(1.0, ge=0, description="Strength of the simulated drift in training; 0 turns it off.")
+    rehearsals: NonNegativeInt = Field(
+        48, description="Drifted worlds in which adaptation is rehearsed after the training; 0 for none."
+    )
     accumulate: PositiveInt = Field(1, description="Batches whose gradients make one step.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on CUDA cards that have it, else float32."

@@ -65,6 +65,11 @@ class SourceStatistics:
     fisher: dict[str, Tensor] | None = None
     """Per dial: mean squared slope of -log p(the row's own class) at the source; None without probabilities."""
 
+    inputs: dict[str, Tensor] | None = None
+    """Per input with a gain and an offset: quantile levels of each class, (C, K, D); C is 1 for other answers."""
+    rehearsals: dict[str, Tensor] | None = None
+    """What came of adaptation in simulated worlds (`aet.adaptation.rehearsed`)."""
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
         named = {"entropy": self.entropy}
@@ -72,7 +77,8 @@ class SourceStatistics:
             named |= {f"layers.{i}.mean": layer.mean, f"layers.{i}.std": layer.std}
         for i, layer in enumerate(self.classes or []):
             named |= {f"classes.{i}.mean": layer.mean, f"classes.{i}.std": layer.std}
-        named |= {f"fisher.{name}": t for name, t in (self.fisher or {}).items()}
+        for sort, kept in (("fisher", self.fisher), ("inputs", self.inputs), ("rehearsals", self.rehearsals)):
+            named |= {f"{sort}.{name}": t for name, t in (kept or {}).items()}
         for name, tensor in (("label_mix", self.label_mix), ("confusion", self.confusion)):
             if tensor is not None:
                 named[name] = tensor
@@ -93,13 +99,20 @@ class SourceStatistics:
                 attention=list(summary["attention"]),
                 tokens=TokenMoments.read(named),
                 classes=stored_moments(named, "classes") or None,
-                fisher={n.removeprefix("fisher."): t for n, t in named.items() if n.startswith("fisher.")} or None,
+                fisher=stored(named, "fisher") or None,
+                inputs=stored(named, "inputs") or None,
+                rehearsals=stored(named, "rehearsals") or None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{path} and schema.json hold other statistics than expected: {error} is missing or of a wrong type. "
                 "Copy the run folder again as a whole, or train again."
             ) from error
+
+
+def stored(named: Mapping[str, Tensor], sort: str) -> dict[str, Tensor]:
+    """Tensors named `{sort}.{name}`, by their names."""
+    return {name.removeprefix(f"{sort}."): t for name, t in named.items() if name.startswith(f"{sort}.")}
 
 
 def stored_moments(named: Mapping[str, Tensor], sort: str) -> list[Moments]:

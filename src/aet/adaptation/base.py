@@ -64,6 +64,16 @@ class Method:
         """What a method that chooses between proposals has chosen, in words; empty for one that does not choose."""
         return ""
 
+    @property
+    def trusted(self) -> bool:
+        """Whether evidence without labels says that the proposal is to be served; never, for a method without any."""
+        return False
+
+    @property
+    def why(self) -> str:
+        """The evidence that `trusted` rests on, in words."""
+        return "no evidence without labels"
+
     def propose(self, batch: Batch) -> ElasticState:
         """The state that answers this batch."""
         return self.state

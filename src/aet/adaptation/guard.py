@@ -28,6 +28,8 @@ from aet.registry import Registry
 GUARDS: Registry[type[Guard]] = Registry("guard")
 
 LARGEST_WEIGHT = 2.0
+FEW = 8
+"""Labels from which a proposal that was served without any is held back if it has lost."""
 
 
 class Guard:
@@ -45,6 +47,11 @@ class Guard:
     @abstractmethod
     def serving(self) -> bool:
         """Whether the proposal is served."""
+
+    @property
+    def against(self) -> bool:
+        """Whether the labels, `FEW` or more, rather speak against the proposal."""
+        return self.labels >= FEW and self.gain < 0
 
     @property
     def wealth(self) -> float:

@@ -36,6 +36,7 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
         "keep": stream.kept.keep,
         "compare": stream.compare,
         "transductive": stream.transductive,
+        "unlabelled": stream.unlabelled,
         "rows": stream.rows,
         "labels": stream.labels,
         "asked": stream.asked,
@@ -108,8 +109,13 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream
             "these. Load the stream with its own model, or start a new one with model.stream()."
         )
     names = ("adapt", "keep", "compare", "transductive")
+    unlabelled = described.get("unlabelled", "never")  # streams of earlier versions served nothing without labels
     stream = Stream(
-        model, guard=described["guard"]["name"], **{n: described[n] for n in names}, **described["settings"]
+        model,
+        unlabelled=unlabelled,
+        guard=described["guard"]["name"],
+        **{n: described[n] for n in names},
+        **described["settings"],
     )
     state = ElasticState.load(folder / "state.safetensors")
     expected = {name: tuple(t.shape) for name, t in stream.state.items()}
@@ -123,6 +129,7 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream
     stream.method.load_memory(load_tensors(folder / "memory.safetensors"))
     stream._follows = stream.method.follows
     stream.guard.load_dict(described["guard"])
+    stream._served = stream.serving
     stream.trace.load_dict(described["trace"])
     stream.rows, stream.labels, stream.asked = (int(described[n]) for n in ("rows", "labels", "asked"))
     stream._rng.bit_generator.state = described["draws"]

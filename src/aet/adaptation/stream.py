@@ -23,12 +23,15 @@ from aet.adaptation.trace import Trace
 from aet.answering import answer_frame
 from aet.attention.state import ElasticState, applied, merge
 from aet.batch import Batch
-from aet.errors import ConfigError, FeedbackError
+from aet.errors import ConfigError, FeedbackError, nearest
 from aet.model import Model
 from aet.rows import Checked
 
 HISTORY = 64
 """Changes of the state that can be undone."""
+
+UNLABELLED = ("never", "cautious", "always")
+"""When a proposal is served that no label has spoken for."""
 
 
 Watch = Callable[[Checked, Tensor, Tensor, bool], None]
@@ -55,6 +58,8 @@ class Stream:
         model: the source.
         adapt: method that proposes a state: "auto", or any other registered one.
         guard: "earned" (default), "likely", "always", "never", or a `Guard`.
+        unlabelled: when a proposal is served that no labels have spoken for: "cautious" (default: where the method's
+            rehearsals do, and the labels do not speak against it), "always" (unless they do), or "never".
         keep: rows kept for late labels.
         compare: also give the source's answer beside each served one, which costs a pass.
         transductive: adapt on a batch before answering it, not after.
@@ -78,6 +83,7 @@ class Stream:
         model: Model,
         adapt: str = "auto",
         guard: str | Guard = "earned",
+        unlabelled: str = "cautious",
         keep: int = 10_000,
         compare: bool = False,
         transductive: bool = False,
@@ -86,7 +92,9 @@ class Stream:
     ) -> None:
         if keep < 0:
             raise ConfigError(f"keep is a number of rows, 0 or more; got {keep}.")
-        self.model, self.adapt = model, adapt
+        if unlabelled not in UNLABELLED:
+            raise ConfigError(f"There is no mode unlabelled={unlabelled!r}. {nearest(unlabelled, UNLABELLED)}")
+        self.model, self.adapt, self.unlabelled = model, adapt, unlabelled
         self.method: Method = METHODS[adapt](model, **settings)
         self.guard = GUARDS[guard]() if isinstance(guard, str) else guard
         self.compare, self.transductive = compare, transductive
@@ -98,7 +106,7 @@ class Stream:
         self._history: deque[Snapshot] = deque(maxlen=HISTORY)
         self._merged: tuple[ElasticState, Model] | None = None
         self._last: ElasticState | None = None
-        self._follows = self.method.follows
+        self._follows, self._served = self.method.follows, self.serving
         self._rng = np.random.default_rng(seed)
         self._lock = threading.RLock()
 
@@ -106,6 +114,13 @@ class Stream:
     def state(self) -> ElasticState:
         """The proposal's elastic state."""
         return self.method.state
+
+    @property
+    def serving(self) -> bool:
+        """Whether the proposal's answers are served now: because the guard says so, or `unlabelled` does."""
+        if self.guard.serving or not self.guard.needs_labels or self.guard.against or self.unlabelled == "never":
+            return self.guard.serving
+        return self.unlabelled == "always" or self.method.trusted
 
     def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One answer a row, in order.
@@ -125,10 +140,10 @@ class Stream:
     def _predict(self, frame: pd.DataFrame, proba: bool) -> pd.DataFrame:
         checked = self.model.check(frame, first=self.rows + 1)
         batch = self.model.encode(checked.frame)
-        serving = self.guard.serving
         if self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch before answering it")
         self._move(lambda: self.method.propose(batch), "moments of a batch", remember=False)
+        serving = self._decided()
         started = time.perf_counter()
         source = None if serving and not self.compare else self.model.logits(batch)
         served = self._proposal(batch) if serving else source
@@ -239,11 +254,19 @@ class Stream:
             rows, weights = self.kept.take(ids)
             rows = Batch(values=rows.values, target=targets)
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
-            before = self.guard.serving
             self._move(lambda: self._take_in(rows, weights), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
-            if self.guard.serving != before:
-                self.trace.event(self.rows, "served" if self.guard.serving else "held", self.guard.reason())
+            self._decided()
+
+    def _decided(self) -> bool:
+        """Whether the proposal is served; a change of mind is written down with its reason."""
+        serving = self.serving
+        if serving != self._served:
+            self._served = serving
+            labels = self.guard.serving == serving and (serving or self.guard.against or self.unlabelled == "never")
+            reason = self.guard.reason() if labels else self.method.why
+            self.trace.event(self.rows, "served" if serving else "held", reason)
+        return serving
 
     def _take_in(self, rows: Batch, weights: np.ndarray) -> None:
         """Block by block: score the rows, then let the method train on them."""

@@ -81,6 +81,14 @@ class Input(ElasticModule):
         """The same rows as a drifted world would show them: one drift for the whole batch."""
         return values
 
+    def aged(self, values: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+        """The same rows as worn devices would give them: further than training simulates, to rehearse adaptation."""
+        return self.augment(values, amount, generator)
+
+    def channels(self, values: Tensor) -> Tensor | None:
+        """Values (N, D) of each of the D numbers that the dials give a gain and an offset; None without such dials."""
+        return None
+
     def realigned(self, values: Tensor) -> dict[str, Tensor]:
         """Dials that bring these rows' moments to the training rows'; none for a kind without dials."""
         return {}

@@ -168,6 +168,10 @@ class ImageInput(Input):
         noise = 0.3 * uniform() * torch.randn(x.shape, generator=generator)
         return (x - background) * gain + background + offset + noise
 
+    def channels(self, values: Tensor) -> Tensor:
+        """Pixels by colour."""
+        return values.movedim(1, -1).flatten(0, -2)
+
     def realigned(self, values: Tensor) -> dict[str, Tensor]:
         """Pixels have mean 0 and deviation 1 over the training images, channel by channel."""
         if not len(values):

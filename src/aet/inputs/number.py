@@ -232,6 +232,19 @@ class NumberInput(Input):
         lost = torch.rand((len(values), self.groups, 1), generator=generator) < rate
         return torch.where(lost, torch.nan, values * gain + offset + noise)
 
+    def aged(self, values: Tensor, amount: float, generator: torch.Generator) -> Tensor:
+        """Gain and offset of each column and of each group, far beyond those of `augment`."""
+
+        def draw() -> Tensor:
+            own = torch.randn((1, self.groups, self.size), generator=generator)
+            return own + torch.randn((1, self.groups, 1), generator=generator)
+
+        return values * (0.3 * amount * draw()).exp() + 0.5 * amount * draw()
+
+    def channels(self, values: Tensor) -> Tensor:
+        """The columns."""
+        return values.flatten(1)
+
     def realigned(self, values: Tensor) -> dict[str, Tensor]:
         """x̂ has center 0 and spread 1 over the training rows; a column that is missing throughout stays."""
         flat = values.flatten(1).double().numpy()  # (B, G*S)

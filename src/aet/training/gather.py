@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aet.batch import Batch, some_rows
 from aet.focus import focus
+from aet.levels import LEVELS, levels
 from aet.model import Model
 from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
 from aet.token_moments import LARGEST, LEAST, TokenMoments
@@ -57,6 +58,7 @@ def gathered(
         tokens=known_tokens(model, train),
         classes=class_moments(model, sample),
         fisher=dial_fisher(model, sample),
+        inputs=input_levels(model, sample),
     )
 
 
@@ -91,6 +93,31 @@ def class_moments(model: Model, sample: Batch) -> list[Moments] | None:
         )
     layers = zip(*classes, strict=True)
     return [Moments(torch.stack([m.mean for m in of]), torch.stack([m.std for m in of])) for of in layers]
+
+
+def input_levels(model: Model, sample: Batch) -> dict[str, Tensor] | None:
+    """Quantile levels (C, K, D) of each input with gain and offset, class by class; None where there would be too many.
+
+    A class of fewer than 10 rows has the levels of all rows, so that no level is a row.
+    """
+    labelled = model.output.kind == "label"
+    classes = model.output.width if labelled else 1
+    kept: dict[str, Tensor] = {}
+    for name, part in model.parts():
+        values = sample.values[name]
+        known = part.channels(values)
+        if known is None or not len(values):
+            continue
+        if classes * LEVELS * known.shape[1] > LARGEST:
+            return None
+        whole = levels(known)
+        each = [whole] * classes
+        for number in range(classes) if labelled else ():
+            rows = values[sample.target == number]
+            found = part.channels(rows) if len(rows) >= LEAST else None
+            each[number] = whole if found is None else torch.where((own := levels(found)).isnan(), whole, own)
+        kept[name] = torch.stack(each)
+    return kept
 
 
 def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:

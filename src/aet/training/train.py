@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aet.adaptation.rehearse import rehearse
 from aet.batch import Batch
 from aet.config import Config
 from aet.errors import ConfigError, DataError, RunError, nearest
@@ -199,6 +200,7 @@ def train_on(
     assert valid_rows.target is not None
     model.output.calibrate(model.logits(valid_rows), valid_rows.target)
     model.statistics = gather(model, checked.frame.iloc[rows], train_rows, valid_rows)
+    model.statistics.rehearsals = rehearse(model, valid_rows)
     model.reservoir, model.fisher = kept(model, train_rows, valid_rows)
     model.report |= {
         "rows": len(rows),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aet.adaptation.rehearse import rehearse
 from aet.batch import Batch, some_rows
 from aet.errors import ConfigError, UpdateRefused
 from aet.model import Model
@@ -180,6 +181,7 @@ def carry_on(plan: Plan, everything: Batch, judged: Batch) -> None:
     columns = merged_columns(model.known_statistics().columns, new, plan.seen, len(plan.new.frame))
     index = some_rows(len(everything), ROWS, seed)
     grown.statistics = gathered(grown, columns, everything, index, judged)
+    grown.statistics.rehearsals = rehearse(grown, judged)
 
 
 def announce(plan: Plan) -> None:

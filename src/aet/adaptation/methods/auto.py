@@ -8,29 +8,38 @@ label's say halves with each `half_life` labels after it,
     E_b ← 2^(-n / half_life) · E_b + Σ_i ℓ(z(x_i; t_b), y_i) - ℓ(z(x_i; b), y_i)     after the first `patience` labels
 
 decide: the base with the least L_b, and what labels taught on top of it unless E_b > 0. So a state that learned one
-stretch of a stream steps aside where that no longer helps, before the guard has to see it lose. How the settings were
-chosen: docs/lab/adaptation.md.
+stretch of a stream steps aside where that no longer helps, before the guard has to see it lose.
+
+Before labels have spoken the base `mixture` is proposed, and it is `trusted` where what it and the source answer to the
+last `EVIDENCE` rows that both answered looks like the rehearsed stretches in which it won (`aet.adaptation.rehearsed`).
+How the settings were chosen: docs/lab/adaptation.md and docs/lab/auto.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, Method
+from aet.adaptation.evidence import figures
 from aet.adaptation.methods.feedback import Feedback
-from aet.adaptation.methods.restandardise import Restandardise
+from aet.adaptation.methods.mixture import Mixture
 from aet.adaptation.methods.source import Source
+from aet.adaptation.rehearsed import Rehearsals, Verdict
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
+from aet.outputs.label import LabelOutput
+
+EVIDENCE = 64
 
 
 @METHODS.register("auto")
 class Auto(Method):
-    """`restandardise` (for models that read numbers) and `feedback`, each as far as the labels speak for it.
+    """`mixture` (for models that read numbers or images) and `feedback`, each as far as the labels speak for it.
 
     Settings: `half_life` of a label's say, in labels; `patience`: labels before trained states are compared.
     """
@@ -39,8 +48,14 @@ class Auto(Method):
 
     def reset(self) -> None:
         """Back to the source."""
-        numbers = any(spec.kind == "number" for spec in self.model.schema.inputs)
-        self.bases: list[Method] = [Source(self.model), *([Restandardise(self.model)] if numbers else [])]
+        statistics = self.model.known_statistics()
+        self.mixture = Mixture(self.model) if statistics.inputs else None
+        self.bases: list[Method] = [Source(self.model), *([self.mixture] if self.mixture else [])]
+        self.rehearsals = Rehearsals(statistics.rehearsals) if statistics.rehearsals else None
+        width = self.model.output.width
+        self.pairs = torch.empty(2, 0, width)
+        """What the source (first) and `mixture` said to the last rows that both answered."""
+        self.verdict: Verdict | None = None
         self.trained = [Feedback(self.model) for _ in self.bases]
         self.losses, self.excess = torch.zeros(2, len(self.bases), dtype=torch.float64)
         self.labels = 0
@@ -64,14 +79,45 @@ class Auto(Method):
     @property
     def follows(self) -> str:
         """What is proposed now, in words."""
-        return ("the source", "the inputs' moments")[self.base] + ", and what labels taught on top" * self.taught
+        base = ("the source", "the inputs brought to the source's moments")[self.base]
+        return base + ", and what labels taught on top" * self.taught
+
+    @property
+    def trusted(self) -> bool:
+        """Whether rehearsals speak for what is proposed: only `mixture` was rehearsed."""
+        return self.chosen is self.mixture and self.verdict is not None and self.verdict.trusted
+
+    @property
+    def why(self) -> str:
+        """What the rehearsals say."""
+        return super().why if self.verdict is None else str(self.verdict)
 
     def propose(self, batch: Batch) -> ElasticState:
         """The chosen state, once the bases have seen the batch."""
         for base, trained in zip(self.bases, self.trained, strict=True):
             trained.rebase(base.propose(batch))
         self.state = self.chosen.state
+        self.weigh()
         return self.state
+
+    @torch.no_grad()
+    def weigh(self) -> None:
+        """Ask the source about the rows that `mixture` has just read, and the rehearsals about what both say."""
+        output, latest = self.model.output, self.mixture.latest if self.mixture else None
+        if latest is None or self.rehearsals is None or self.rehearsals.limit is None:
+            return
+        assert isinstance(output, LabelOutput)
+        rows, q = latest
+        with applied(None):
+            p = output.probabilities(self.model.logits(rows))
+        self.passes += len(rows)
+        both = torch.stack([p, q])
+        both = both[:, both.isfinite().all(-1).all(0)]
+        self.pairs = torch.cat([self.pairs, both], 1)[:, -EVIDENCE:].clone()
+        statistics = self.model.known_statistics()
+        if self.pairs.shape[1] == EVIDENCE and statistics.label_mix is not None:
+            found = figures(self.pairs[0], self.pairs[1], self.rehearsals.usual, statistics.label_mix)
+            self.verdict = self.rehearsals.verdict(found)
 
     def label(self, batch: Batch) -> None:
         """Compare on labels not trained on, then train on all so far."""
@@ -108,7 +154,9 @@ class Auto(Method):
 
     def memory(self) -> dict[str, Tensor]:
         """The memories and states of all, and how the comparison stands."""
-        kept = {"losses": self.losses, "excess": self.excess, "labels": torch.tensor(self.labels)}
+        kept = {"losses": self.losses, "excess": self.excess, "labels": torch.tensor(self.labels), "pairs": self.pairs}
+        if self.verdict is not None:
+            kept["verdict"] = torch.tensor(astuple(self.verdict), dtype=torch.float64)
         for sort, methods in (("base", self.bases), ("trained", self.trained)):
             for number, method in enumerate(methods):
                 kept |= {f"{sort}.{number}.memory.{name}": t for name, t in method.memory().items()}
@@ -118,6 +166,9 @@ class Auto(Method):
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take back what `memory` gave."""
         self.losses, self.excess, self.labels = memory["losses"], memory["excess"], int(memory["labels"])
+        self.pairs = memory["pairs"]
+        given = memory["verdict"].tolist() if "verdict" in memory else None
+        self.verdict = Verdict(bool(given[0]), given[1], int(given[2]), int(given[3])) if given else None
         for sort, methods in (("base", self.bases), ("trained", self.trained)):
             for number, method in enumerate(methods):
                 own = f"{sort}.{number}."

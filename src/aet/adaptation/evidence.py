@@ -1,0 +1,85 @@
+"""What two sets of answers to the same rows say of each other, without labels: the source's and a proposal's.
+
+Of calibrated probabilities p (source) and q (proposal), (n, C) each, p̄ and q̄ their means, ŷ the likeliest classes:
+
+    how alike neighbouring answers are, above chance   entropy of p̄ and of q̄      spread of the confidences
+    mean confidence q - p     mutual information I(q) - I(p), I(p) = H(p̄) - mean H(p)     share of rows where ŷ differs
+    mean of ½ [(q_ŷq - q_ŷp) - (p_ŷp - p_ŷq)]: who is surer of what the two disagree about
+    how far each confidence lies below the one on validation rows     distances of p̄ and q̄ from the source's mix
+
+None of them alone tells help from harm; which of them do for a model is learned in rehearsals
+(`aet.adaptation.rehearsed`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+FIGURES = (
+    "repeats of the source",
+    "repeats of the proposal",
+    "classes of the source",
+    "classes of the proposal",
+    "spread of the source",
+    "spread of the proposal",
+    "confidence gained",
+    "information gained",
+    "disagreement",
+    "surer where they disagree",
+    "confidence lost by the source",
+    "confidence lost by the proposal",
+    "mix regained",
+    "mix lost",
+)
+
+
+def figures(source: Tensor, proposal: Tensor, usual: float, mix: Tensor) -> Tensor:
+    """The figures (F,), in the order of `FIGURES`; usual: mean confidence on validation rows, mix (C,): the source's.
+
+    >>> p = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
+    >>> figures(p, p, usual=0.85, mix=torch.tensor([0.5, 0.5]))[6:11].abs().max()
+    tensor(0., dtype=torch.float64)
+    """
+    p, q, mix = source.double(), proposal.double(), mix.double()
+    rows, classes = torch.arange(len(p)), p.shape[1]
+    sure_p, y_p = p.max(-1)
+    sure_q, y_q = q.max(-1)
+    turned = ((q[rows, y_q] - q[rows, y_p]) - (p[rows, y_p] - p[rows, y_q])) / 2
+    apart_p, apart_q = (0.5 * (x.mean(0) - mix).abs().sum() for x in (p, q))
+    found = (
+        repeats(y_p, classes),
+        repeats(y_q, classes),
+        *(entropy(x.mean(0)) for x in (p, q)),
+        *(x.std() if len(x) > 1 else x.new_zeros(()) for x in (sure_p, sure_q)),
+        (sure_q - sure_p).mean(),
+        information(q) - information(p),
+        (y_p != y_q).double().mean(),
+        turned.mean(),
+        usual - sure_p.mean(),
+        usual - sure_q.mean(),
+        apart_p - apart_q,
+        apart_p,
+    )
+    return torch.stack(found)
+
+
+def entropy(p: Tensor) -> Tensor:
+    """H(p) over log C, (...)."""
+    total: Tensor = torch.special.entr(p).sum(-1)
+    return total / math.log(p.shape[-1])
+
+
+def information(p: Tensor) -> Tensor:
+    """H(mean p) - mean H(p), over log C."""
+    return entropy(p.mean(0)) - entropy(p).mean()
+
+
+def repeats(predicted: Tensor, classes: int) -> Tensor:
+    """Share of rows answered as the row before, less what the mix of the answers alone would give."""
+    if len(predicted) < 2:
+        return torch.zeros((), dtype=torch.float64)
+    shares = torch.bincount(predicted, minlength=classes).double() / len(predicted)
+    return (predicted[1:] == predicted[:-1]).double().mean() - shares.square().sum()

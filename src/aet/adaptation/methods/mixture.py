@@ -1,0 +1,140 @@
+"""Inputs are brought to the moments that the source's rows would have under the stream's own mix of classes.
+
+Restandardising a stream takes a change of its label mix for a change of its sensors: of rows sorted by class it erases
+the very differences between the classes. Here the mix π is estimated from the answers, and what the inputs are brought
+to is the source's mixture under that mix:
+
+    π = (Σ_i p(c | x_i; s) + a·π^S) / (n + a),     wanted levels: those of Σ_c π_c P^S(x_j | y = c)
+    gain and offset of each input dimension j: from the window's levels to the wanted ones (`aet.levels`), drawn in by
+    what a draw of so many rows may have done, times n / (n + k)
+
+over a window of rows, answer by answer: the state that one step gives is what the next step's mix is read with. Where
+neither sensors nor mix changed, nothing moves; where only the mix did, next to nothing does. Outputs other than classes
+have one class. How it was found: docs/lab/auto.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from aet.adaptation.base import METHODS, RADIUS, Method
+from aet.attention.state import ElasticState
+from aet.batch import Batch
+from aet.errors import ConfigError
+from aet.levels import levels, matching, mixed_levels
+from aet.outputs.label import LabelOutput
+
+
+@METHODS.register("mixture")
+class Mixture(Method):
+    """Settings: `window` rows that levels are taken over; `share` of them whose answers are read for the mix; `every`
+    new rows a step; `doubt` and `shrink` k as above; `prior` rows a of the source's mix that are counted in.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "window": 256,
+        "share": 0.25,
+        "every": 16,
+        "doubt": 2.0,
+        "shrink": 32.0,
+        "prior": 5.0,
+    }
+
+    def reset(self) -> None:
+        """Back to the source, with no rows seen."""
+        super().reset()
+        statistics = self.model.known_statistics()
+        parts = dict(self.model.parts())
+        self.levels = {n: t.to(self.model.device) for n, t in (statistics.inputs or {}).items()}
+        if not self.levels:
+            known = any(part.dial_shapes() for part in parts.values())
+            raise ConfigError(
+                f"{self.name!r} moves gain and offset of numbers and images; this model "
+                + ("keeps no levels of them: train it again. " if known else "reads neither. ")
+                + "Use 'align' or 'feedback'."
+            )
+        self.parts = {name: parts[name] for name in self.levels}
+        mix = statistics.label_mix
+        self.mix = torch.ones(1) if mix is None or self.model.output.kind != "label" else mix
+        self.recent: dict[str, Tensor] = {}
+        self.waiting: list[Batch] = []
+        self.latest: tuple[Batch, Tensor] | None = None
+        """Rows and answers that the last `propose` read; None if it took no step."""
+        self.read = torch.empty(0, len(self.mix))
+        """Probabilities of the rows whose answers were read, (n, C)."""
+
+    def propose(self, batch: Batch) -> ElasticState:
+        """The state after these rows, once `every` rows have come."""
+        self.latest = None
+        if len(batch):
+            self.waiting.append(Batch(values=batch.values).to("cpu"))
+        if sum(map(len, self.waiting)) >= self.settings["every"]:
+            fresh = Batch.concat(self.waiting)
+            self.waiting = []
+            self.told(fresh, self.look(fresh))
+        return self.state
+
+    def told(self, fresh: Batch, p: Tensor | None) -> None:
+        """Take a step on rows, given the probabilities of some of them under the state so far (n, C)."""
+        if p is not None:
+            kept = max(1, round(self.settings["share"] * self.settings["window"]))
+            self.read = torch.cat([self.read, p[p.isfinite().all(-1)].cpu()])[-kept:].clone()
+        self.move(fresh)
+
+    @torch.no_grad()
+    def look(self, fresh: Batch) -> Tensor | None:
+        """Answers of a share of the rows under the state so far, (n, C); None for outputs other than classes."""
+        output = self.model.output
+        if not isinstance(output, LabelOutput):
+            return None
+        looked = fresh[self.places(len(fresh))]
+        self.passes += len(looked)
+        p = output.probabilities(self.answer(looked))
+        self.latest = looked, p
+        return p
+
+    def places(self, rows: int) -> Tensor:
+        """Which of so many rows are looked at, evenly spread."""
+        return torch.linspace(0, rows - 1, max(1, round(self.settings["share"] * rows))).round().long()
+
+    def move(self, fresh: Batch) -> None:
+        """Gain and offset from the window that ends with these rows."""
+        # Counted in, so that few answers move the mix little; never quite nothing, so that there is always a mix.
+        prior = max(self.settings["prior"], 1e-3)
+        shares = (self.read.sum(0) + prior * self.mix) / (len(self.read) + prior)
+        moved: dict[str, Tensor] = {}
+        for name, part in self.parts.items():
+            seen = [self.recent[name]] if name in self.recent else []
+            # A copy, so that what fell out of the window is freed.
+            self.recent[name] = torch.cat([*seen, fresh.values[name]])[-self.settings["window"] :].clone()
+            rows = len(self.recent[name])
+            channels = part.channels(self.recent[name])
+            assert channels is not None
+            wanted = mixed_levels(self.levels[name], shares.to(self.model.device))
+            now = levels(channels.to(self.model.device))
+            trust = rows / (rows + self.settings["shrink"])
+            for dial, tensor in zip(
+                ("scale", "shift"), matching(now, wanted, rows, self.settings["doubt"]), strict=True
+            ):
+                moved[f"inputs.{name}.{dial}"] = trust * tensor.view(part.dial_shapes()[dial])
+        self.state = self.state.updated(moved).clipped(RADIUS)
+
+    def memory(self) -> dict[str, Tensor]:
+        """The window, the answers read, and rows that wait for a step."""
+        kept = {f"recent.{name}": t for name, t in self.recent.items()}
+        if self.waiting:
+            kept |= {f"waiting.{name}": t for name, t in Batch.concat(self.waiting).values.items()}
+        return kept | {"read": self.read}
+
+    def load_memory(self, memory: Mapping[str, Tensor]) -> None:
+        """Take them back."""
+        waiting, self.recent = (
+            {n.removeprefix(start): t for n, t in memory.items() if n.startswith(start)}
+            for start in ("waiting.", "recent.")
+        )
+        self.waiting = [Batch(values=waiting)] if waiting else []
+        self.read = memory["read"]

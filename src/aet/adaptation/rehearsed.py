@@ -1,0 +1,88 @@
+"""Whether a proposal that no label has tried is to be trusted: by what came of it where the answers were known.
+
+Before a model is deployed, adaptation is rehearsed on its validation rows: some dozens of worlds, each with a drift of
+its own (`Input.aged`, from none to far beyond training's) and a mix of classes of its own (as it was, tilted, sorted by
+class). Of each stretch of each world are kept the label-free `evidence.figures` and what the proposal gained. In
+service the K rehearsed stretches most like the present one are looked up, figures in units of their deviations:
+
+    trusted  <=>  mean gain of the K - z · their standard error > m
+
+z and m are those that gain most where, each world judged by all the others, at most one rehearsed world in forty lost
+more than a point; a model for which there are none trusts no proposal without labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+K = 16
+HARM, RARE = 0.01, 0.025
+"""Loss of accuracy in a world that is still taken for none, and the share of worlds that may lose more."""
+STRICTER = tuple((z, m) for m in (0.0, 0.01, 0.02, 0.04, 0.08) for z in (0.0, 1.0, 2.0, 3.0))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one stretch: whether the proposal is trusted, and why."""
+
+    trusted: bool
+    gain: float
+    """Mean gain of the rehearsed stretches most like it, in points."""
+    won: int
+    of: int
+
+    def __str__(self) -> str:
+        verb = "trusted" if self.trusted else "not trusted"
+        return (
+            f"proposal {verb} without labels: of the {self.of} rehearsed stretches most like this one it won "
+            f"{self.won}, {self.gain:+.1f} points on average"
+        )
+
+
+class Rehearsals:
+    """What was rehearsed: figures (N, F), gain (N,) and world (N,) of each stretch; `usual`, the source's confidence.
+
+    >>> x = torch.linspace(-1, 1, 80)[:, None]
+    >>> known = Rehearsals({"figures": x, "gain": 0.2 * x[:, 0], "world": torch.arange(80) // 4, "usual": x.mean()})
+    >>> print(known.verdict(torch.tensor([0.9])))
+    proposal trusted without labels: of the 16 rehearsed stretches most like this one it won 16, +16.2 points on average
+    >>> known.verdict(torch.tensor([-0.9])).trusted
+    False
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.figures, self.gain, self.world = (tensors[name].double() for name in ("figures", "gain", "world"))
+        self.usual = float(tensors["usual"])
+        self.unit = self.figures.std(0).clamp_min(1e-6)
+        self.limit = self.calibrated()
+
+    def calibrated(self) -> tuple[float, float] | None:
+        """Z and m; None if no choice keeps every rehearsed world from harm, or none would ever gain."""
+        apart = torch.cdist(self.figures / self.unit, self.figures / self.unit)
+        apart = apart.masked_fill(self.world[:, None] == self.world[None], torch.inf)
+        near = apart.argsort(1)[:, :K]
+        best, found = 0.0, None
+        for z, m in STRICTER:
+            served = self.gain * (lower(self.gain[near], z) > m)
+            worlds = torch.stack([served[self.world == world].mean() for world in self.world.unique()])
+            gained = float(worlds.mean())
+            if gained > best and float((worlds < -HARM).double().mean()) <= RARE:
+                best, found = gained, (z, m)
+        return found
+
+    def verdict(self, figures: Tensor) -> Verdict:
+        """Of one stretch, by its figures (F,)."""
+        apart = ((self.figures - figures.double()) / self.unit).square().sum(1)
+        gains = self.gain[apart.argsort()[:K]]
+        trusted = self.limit is not None and bool(lower(gains[None], self.limit[0]) > self.limit[1])
+        return Verdict(trusted, 100 * float(gains.mean()), int((gains > 0).sum()), len(gains))
+
+
+def lower(gains: Tensor, z: float) -> Tensor:
+    """Mean - z standard errors of gains (..., K)."""
+    bound: Tensor = gains.mean(-1) - z * gains.std(-1) / gains.shape[-1] ** 0.5
+    return bound

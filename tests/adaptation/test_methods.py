@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from aet.adaptation import Align, Auto, Feedback, Prior, Restandardise, Source, Tent
+from aet.adaptation import Align, Auto, Feedback, Mixture, Prior, Restandardise, Source, Tent
 from aet.adaptation.base import RADIUS, is_norm
 from aet.adaptation.beliefs import entropy
 from aet.adaptation.methods.align import moves
@@ -302,8 +302,8 @@ class TestFeedback:
 
 
 class TestAuto:
-    def test_is_restandardise_until_labels_come(self, model):
-        auto, alone = Auto(model), Restandardise(model)
+    def test_is_mixture_until_labels_come(self, model):
+        auto, alone = Auto(model), Mixture(model)
         batch = batch_of(model, 64)
         assert torch.equal(auto(batch), alone(batch))
         assert auto.state.equal(alone.state)

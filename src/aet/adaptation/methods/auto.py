@@ -79,7 +79,7 @@ class Auto(Method):
     @property
     def follows(self) -> str:
         """What is proposed now, in words."""
-        base = ("the source", "the inputs brought to the source's moments")[self.base]
+        base = ("the source", "the inputs' moments")[self.base]
         return base + ", and what labels taught on top" * self.taught
 
     @property

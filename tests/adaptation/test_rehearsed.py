@@ -1,0 +1,145 @@
+"""Evidence without labels, and what rehearsals make of it."""
+
+import math
+
+import pytest
+import torch
+
+import aet
+from aet.adaptation import Auto
+from aet.adaptation.evidence import FIGURES, figures, information, repeats
+from aet.adaptation.rehearse import ROWS, aged, drawn, rehearse
+from aet.adaptation.rehearsed import K, Rehearsals
+from tests.adaptation.models import inputs, three
+from tests.made import quick
+
+
+@pytest.fixture(scope="module")
+def rehearsed():
+    config = quick(epochs=12, dim=16, dropout=0.0)
+    config["train"]["rehearsals"] = 24
+    return aet.train(three(600), target="y", config=config)
+
+
+def made(rule, worlds=20, each=5, seed=0):
+    """Stretches with two figures; what a proposal gains in them by a rule of the first."""
+    x = torch.randn(worlds * each, 2, generator=torch.Generator().manual_seed(seed))
+    world = torch.arange(worlds).repeat_interleave(each)
+    return {"figures": x, "gain": rule(x[:, 0]), "world": world, "usual": torch.tensor(0.9)}
+
+
+def test_figures_by_hand():
+    p = torch.tensor([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
+    q = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
+    found = dict(zip(FIGURES, figures(p, q, 0.9, torch.tensor([0.5, 0.5])).tolist(), strict=True))
+    assert found["confidence gained"] == pytest.approx((0.9 + 0.8 + 0.9) / 3 - (0.8 + 0.6 + 0.7) / 3)
+    assert found["disagreement"] == pytest.approx(1 / 3)
+    assert found["surer where they disagree"] == pytest.approx(((0.8 - 0.2) - (0.6 - 0.4)) / 2 / 3)
+    assert found["confidence lost by the source"] == pytest.approx(0.9 - 0.7)
+    assert found["repeats of the source"] == pytest.approx(1 / 2 - (4 + 1) / 9)
+    assert found["mix lost"] == pytest.approx(0.5 * (2 * abs(1.7 / 3 - 0.5)))
+    assert len(found) == len(FIGURES)
+
+
+def test_information_is_none_for_equal_answers_and_all_for_sure_ones():
+    assert information(torch.full((5, 3), 1 / 3)).item() == pytest.approx(0, abs=1e-9)
+    assert information(torch.eye(4).double()).item() == pytest.approx(1)
+    assert repeats(torch.zeros(9, dtype=torch.long), 2).item() == 0
+    assert repeats(torch.tensor([0, 0, 0, 1, 1, 1]), 2).item() == pytest.approx(4 / 5 - 1 / 2)
+
+
+def test_trust_follows_what_was_rehearsed():
+    known = Rehearsals(made(lambda x: 0.3 * x))
+    assert known.limit is not None
+    good, bad = (known.verdict(torch.tensor([x, 0.0])) for x in (1.2, -1.2))
+    assert good.trusted
+    assert good.won == good.of == K
+    assert not bad.trusted
+    assert "won 16" in str(good)
+    assert "not trusted" in str(bad)
+
+
+def test_gain_that_no_figure_tells_from_harm_is_never_trusted():
+    generator = torch.Generator().manual_seed(3)
+    known = Rehearsals(made(lambda x: 0.2 * torch.randn(len(x), generator=generator)))
+    assert known.limit is None
+    assert not any(known.verdict(torch.tensor([x, 0.0])).trusted for x in (-2.0, 0.0, 2.0))
+
+
+def test_a_world_is_judged_by_the_others_alone():
+    """A figure that only says which world it is looks perfect, unless the own world is left out."""
+    tensors = made(lambda x: x, worlds=40, each=4)
+    signs = torch.randint(0, 2, (40,), generator=torch.Generator().manual_seed(1)) * 2.0 - 1
+    tensors |= {"figures": tensors["world"][:, None].float(), "gain": 0.2 * signs[tensors["world"]]}
+    assert Rehearsals(tensors).limit is None
+
+
+def test_worlds_are_rows_of_the_model_with_a_mix_and_a_drift(rehearsed):
+    valid = rehearsed.encode(three(90, 5), target=True)
+    generator = torch.Generator().manual_seed(0)
+    mixes = []
+    for _ in range(12):
+        world = drawn(valid, 3, generator)
+        assert len(world) == ROWS
+        mixes.append(float(torch.bincount(world.target, minlength=3).max()) / ROWS)
+        worn = aged(rehearsed, world, generator)
+        assert worn.values["number0"].shape == world.values["number0"].shape
+        assert torch.equal(worn.target, world.target)
+    assert min(mixes) < 0.5
+    assert max(mixes) > 0.8
+
+
+def test_what_training_keeps(rehearsed, tmp_path):
+    kept = rehearsed.statistics.rehearsals
+    assert kept["figures"].shape == (24 * 3, len(FIGURES))
+    assert kept["figures"].isfinite().all()
+    assert kept["gain"].abs().max() <= 1
+    again = rehearse(rehearsed, rehearsed.encode(three(90, 5), target=True))
+    twice = rehearse(rehearsed, rehearsed.encode(three(90, 5), target=True))
+    assert all(torch.equal(again[name], twice[name]) for name in again)
+    rehearsed.save(tmp_path)
+    loaded = aet.load(tmp_path).statistics.rehearsals
+    assert all(torch.equal(loaded[name], kept[name]) for name in kept)
+
+
+def test_none_where_there_is_nothing_to_rehearse_with(rehearsed, regression, model):
+    assert rehearse(rehearsed, rehearsed.encode(three(20), target=True)) is None
+    assert regression.statistics.rehearsals is None
+    assert model.statistics.rehearsals is None, "it was trained with rehearsals: 0"
+
+
+def served_by(stream, frame):
+    pieces = [stream.predict(inputs(frame.iloc[i : i + 64])) for i in range(0, len(frame), 64)]
+    return math.fsum(float((piece["served_by"] == "proposal").mean()) for piece in pieces) / len(pieces)
+
+
+def test_a_stream_serves_what_rehearsals_trust(rehearsed, monkeypatch):
+    worn = three(768, 7, shift=2.0, gain=0.4)
+    stream = rehearsed.stream()
+    share = served_by(stream, worn)
+    assert share == served_by(rehearsed.stream(), worn)
+    assert served_by(rehearsed.stream(unlabelled="never"), worn) == 0
+    assert served_by(rehearsed.stream(unlabelled="always"), worn) == 1
+    assert served_by(rehearsed.stream(guard="never", unlabelled="always"), worn) == 0
+    monkeypatch.setattr(Auto, "trusted", property(lambda self: True))
+    trusting = rehearsed.stream()
+    assert served_by(trusting, worn) == 1
+    assert trusting.serving
+    assert not trusting.guard.serving
+
+
+def test_labels_that_speak_against_it_end_the_trust(rehearsed, monkeypatch):
+    monkeypatch.setattr(Auto, "trusted", property(lambda self: True))
+    stream = rehearsed.stream()
+    stream.predict(inputs(three(128, 7)))
+    assert stream.serving
+    for _ in range(8):
+        stream.guard.update(-1.0, 1.0)
+    assert not stream.serving
+    stream.predict(inputs(three(8, 8)))
+    assert stream.trace.events[-1]["kind"] == "held"
+
+
+def test_unknown_mode(rehearsed):
+    with pytest.raises(aet.errors.ConfigError, match="'cautious'"):
+        rehearsed.stream(unlabelled="cautios")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aet.adaptation import METHODS, Feedback
+from aet.adaptation import METHODS, Feedback, Memo
 from aet.adaptation.base import RADIUS
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
@@ -22,6 +22,20 @@ def few_steps(monkeypatch):
     """Labels are learned in earnest elsewhere; here the rules matter."""
     monkeypatch.setitem(Feedback.defaults, "steps", 5)
     monkeypatch.setitem(Feedback.defaults, "steps_a_label", 5)
+    monkeypatch.setitem(Memo.defaults, "views", 2)
+
+
+FILTERS = {"margin": 2.0, "redundancy": 2.0, "limit": 2.0, "drop": 0.0}
+"""Settings that choose rows, so wide that the rows of a model that learned next to nothing pass too."""
+
+
+@pytest.fixture(autouse=True)
+def every_row_passes(monkeypatch):
+    """What filters leave out is tested elsewhere; here they are to learn."""
+    for name in METHODS:
+        defaults = METHODS[name].defaults
+        for setting in defaults.keys() & FILTERS.keys():
+            monkeypatch.setitem(defaults, setting, FILTERS[setting])
 
 
 def make(request, case):
@@ -61,12 +75,12 @@ class TestMethod:
 
     def test_moves_something(self, request, case):
         method, source = make(request, case)
-        assert (live(method).state.size() > 0) == (case[0] != "source")
+        assert (live(method).state.size() > 0) == (case[0] != "source") or method.corrects
         assert within(method.state)
         batch = batch_of(source, shifted=False)
-        with applied(method.state):
-            adapted = source.logits(batch)
-        assert torch.equal(adapted, source.logits(batch)) == (case[0] == "source")
+        same = torch.equal(method.answer(batch), source.logits(batch))
+        # What moves the model of images, which learned next to nothing, may be lost in rounding.
+        assert same == (case[0] == "source") or (case[1] == "images" and not method.corrects)
 
     def test_works_without_gradients_and_leaves_the_source_alone(self, request, case):
         method, source = make(request, case)
@@ -130,7 +144,7 @@ class TestMethod:
         before = method.state
         live(method)
         assert within(method.state)
-        assert method.state.equal(before) == (case[0] == "source")
+        assert method.state.equal(before) == (case[0] == "source") or method.corrects
 
     def test_is_the_same_twice(self, request, case):
         one, _ = make(request, case)

@@ -175,7 +175,10 @@ class Stream:
         """The proposal's logits; a state unchanged since the last batch is folded into a copy of the model."""
         state = self.method.state
         if self.method.corrects:
-            return self.method.answer(batch)
+            passes = self.method.passes
+            logits = self.method.answer(batch)
+            self.trace.passes["adapting"] += self.method.passes - passes
+            return logits
         if self._merged is not None and self._merged[0] is state:
             return self._merged[1].logits(batch)
         if state is self._last and len(batch):

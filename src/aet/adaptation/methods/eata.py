@@ -33,6 +33,7 @@ class Eta(Gradual):
 
     defaults: ClassVar[dict[str, Any]] = {"lr": 5e-3, "margin": 0.4, "redundancy": 0.4}
     rule: ClassVar[Literal["adam", "sgd"]] = "sgd"
+    falls = staticmethod(entropy)
 
     def reset(self) -> None:
         """Back to the source, with no probabilities seen."""
@@ -43,7 +44,7 @@ class Eta(Gradual):
     def loss(self, batch: Batch) -> Tensor | None:
         """The formula above without the anchor."""
         logits = beliefs(self.model.output, self.model(batch))
-        unsure, p = entropy(logits), logits.softmax(-1)
+        unsure, p = entropy(logits).detach(), logits.softmax(-1)
         limit = margin(logits.shape[-1], self.settings["margin"])
         passes = unsure < limit
         if self.seen is not None:
@@ -52,8 +53,7 @@ class Eta(Gradual):
             return None
         mean = p[passes].detach().mean(0)
         self.seen = mean if self.seen is None else 0.9 * self.seen + 0.1 * mean
-        kept = unsure[passes]
-        return ((limit - kept.detach()).exp() * kept).mean()
+        return ((limit - unsure[passes]).exp() * self.falls(logits)[passes]).mean()
 
     def memory(self) -> dict[str, Tensor]:
         """The optimiser's, and p̄."""

@@ -1,0 +1,83 @@
+"""Rows without the object that they show, its small parts still there: what DeYO compares an answer with.
+
+    images:      a grid of 4 x 4 pieces, each image's in an order of its own (Lee et al. 2024, 2403.07366)
+    texts:       the pieces of each text in an order of its own: its words without the sentence
+    any other:   half of a row's columns taken from another row: every value is real, the row is not
+
+A column of a table has its own meaning and scale, so columns are never exchanged for one another. A batch of one row
+has no other row: its tables stay whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from aet.batch import Batch
+from aet.inputs.text import PAD, START
+from aet.model import Model
+
+GRID = 4
+"""Pieces of an image down and across."""
+
+
+def destroyed(model: Model, batch: Batch, draws: torch.Generator) -> Batch:
+    """The batch with each input's rows destroyed after its kind, drawn from `draws`."""
+    values = {}
+    for name, part in model.parts():
+        given = batch.values[name]
+        values[name] = RULES.get(part.kind, columns_of_others)(given.cpu(), draws).to(given.device)
+    return replace(batch, values=values)
+
+
+def shuffled_pieces(images: Tensor, draws: torch.Generator) -> Tensor:
+    """(B, C, H, W); a rim that does not fill a piece stays.
+
+    >>> image = torch.arange(64.0).view(1, 1, 8, 8)
+    >>> moved = shuffled_pieces(image, torch.Generator().manual_seed(0))
+    >>> torch.equal(moved, image), torch.equal(moved.flatten().sort().values, image.flatten())
+    (False, True)
+    """
+    b, c, height, width = images.shape
+    down, across = min(GRID, height), min(GRID, width)
+    h, w = height // down, width // across
+    inside = images[:, :, : down * h, : across * w]
+    pieces = inside.reshape(b, c, down, h, across, w).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, P, C, h, w)
+    order = torch.rand(b, down * across, generator=draws).argsort(1)
+    pieces = pieces[torch.arange(b)[:, None], order]
+    whole = images.clone()
+    back = pieces.view(b, down, across, c, h, w).permute(0, 3, 1, 4, 2, 5)
+    whole[:, :, : down * h, : across * w] = back.reshape(b, c, down * h, across * w)
+    return whole
+
+
+def shuffled_words(pieces: Tensor, draws: torch.Generator) -> Tensor:
+    """(B, L) piece numbers; the start and the padding stay where they are.
+
+    >>> shuffled_words(torch.tensor([[START, 7, 8, 9, 0]]), torch.Generator().manual_seed(0)).tolist()
+    [[2, 8, 9, 7, 0]]
+    """
+    movable = (pieces != PAD) & (pieces != START)
+    keys = torch.rand(pieces.shape, generator=draws)
+    places = torch.arange(pieces.shape[1]).expand_as(pieces)
+    # Sorted by place where a piece stays; movable ones, always a stretch, change among themselves.
+    first = places.masked_fill(~movable, pieces.shape[1]).amin(1, keepdim=True)
+    order = torch.where(movable, first + keys, places.to(keys.dtype)).argsort(dim=1, stable=True)
+    return pieces.gather(1, order)
+
+
+def columns_of_others(values: Tensor, draws: torch.Generator) -> Tensor:
+    """(B, ...) with half of the columns of each row, at least one, from a row drawn among the others."""
+    rows = len(values)
+    if rows < 2:
+        return values
+    flat = values.reshape(rows, -1)
+    columns = flat.shape[1]
+    rank = torch.rand(rows, columns, generator=draws).argsort(1).argsort(1)
+    other = (torch.arange(rows) + torch.randint(1, rows, (rows,), generator=draws)) % rows
+    return torch.where(rank < max(1, columns // 2), flat[other], flat).view_as(values)
+
+
+RULES = {"image": shuffled_pieces, "text": shuffled_words}

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from aet.attention.state import load_tensors
 from aet.errors import RunError
+from aet.monitoring.performance import HeldOut
 from aet.schema import Schema
 from aet.token_moments import TokenMoments
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+HELD_OUT = "held_out."
 
 NAMED, OTHER = 50, "other values"
 """Categories of a column that are kept by name, the commonest, and the name of all others together."""
@@ -60,6 +63,8 @@ class SourceStatistics:
     """Mean focus on each token."""
     tokens: TokenMoments | None = None
     """What rows like the training rows are drawn from; None where that would take too much room."""
+    held_out: HeldOut | None = None
+    """How sure and how right the answers to the held-out rows were; None for numbers, and for runs written before."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
@@ -70,6 +75,8 @@ class SourceStatistics:
             if tensor is not None:
                 named[name] = tensor
         named |= self.tokens.tensors() if self.tokens else {}
+        if self.held_out is not None:
+            named |= {f"{HELD_OUT}{n}": torch.from_numpy(a) for n, a in self.held_out.to_arrays().items()}
         return {name: t.detach().cpu().contiguous() for name, t in named.items()}
 
     @classmethod
@@ -87,12 +94,19 @@ class SourceStatistics:
                 columns=dict(summary["columns"]),
                 attention=list(summary["attention"]),
                 tokens=TokenMoments.read(named),
+                held_out=read_held_out(named),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{path} and schema.json hold other statistics than expected: {error} is missing or of a wrong type. "
                 "Copy the run folder again as a whole, or train again."
             ) from error
+
+
+def read_held_out(named: Mapping[str, Tensor]) -> HeldOut | None:
+    """What `SourceStatistics.tensors` wrote of it; None where it wrote nothing."""
+    own = {name.removeprefix(HELD_OUT): t.numpy() for name, t in named.items() if name.startswith(HELD_OUT)}
+    return HeldOut.from_arrays(own) if own else None
 
 
 def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, Any]]:

@@ -203,7 +203,16 @@ def test_stream_table_and_report(folder, tmp_path):
         *("--compare-methods", "restandardise,prior", "--report", tmp_path / "report.html"),
     )
     assert done.exit_code == 0, done.stderr
-    for word in ("day1.csv", "day2.csv", "whole stream", "proposal", "prior", "Guard earned", "Harm over the whole"):
+    for word in (
+        "day1.csv",
+        "day2.csv",
+        "whole stream",
+        "proposal",
+        "prior",
+        "Guard earned",
+        "Harm over the whole",
+        "Estimated",
+    ):
         assert word in done.stdout
     assert "<html" in (tmp_path / "report.html").read_text()
 
@@ -243,6 +252,9 @@ def test_stream_answers_one_object_and_saves(folder, tmp_path):
     assert last["served"] == last["proposal"]
     assert first["harm"] == pytest.approx(100 * (first["source"] - first["served"]))
     assert told["guard"]["serving"] is True
+    point = told["estimates"]["points"][0]
+    assert point["served"]["low"] < point["served"]["value"] < point["served"]["high"]
+    assert point["truth"]["served"]["rows"] == 150  # the rows of the second part have no true answer
     stream = aet.adaptation.stream.Stream.load(aet.load(folder / "run"), tmp_path / "kept")
     assert (stream.rows, stream.labels) == (380, first["labels"] + last["labels"])
 

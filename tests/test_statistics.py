@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from aet.errors import RunError
+from aet.monitoring.performance import HeldOut
 from aet.schema import InputSpec, Schema
 from aet.statistics import NAMED, OTHER, Moments, SourceStatistics, describe_columns, label_shares, merged_columns
 
@@ -44,6 +45,21 @@ def test_they_come_back_from_the_file_layer_by_layer(tmp_path):
     assert torch.equal(again.confusion, statistics.confusion)
     assert torch.equal(again.label_mix, statistics.label_mix)
     assert again.columns == {"a": {}}
+
+
+def test_how_sure_and_right_held_out_answers_were_comes_back(tmp_path):
+    statistics = made()
+    statistics.held_out = HeldOut.of([0.9, 0.8, 0.6], [1, 0, 1], [([0.7, 0.6], [1, 0])])
+    save_file(statistics.tensors(), tmp_path / "s.safetensors")
+    again = SourceStatistics.load(tmp_path / "s.safetensors", {"columns": {}, "attention": []}).held_out
+    assert (again.rows, again.accuracy, again.confidence) == (3, pytest.approx(2 / 3), pytest.approx(2.3 / 3))
+    assert np.array_equal(again.quantiles, statistics.held_out.quantiles)
+    assert np.array_equal(again.drifts, statistics.held_out.drifts)
+
+
+def test_statistics_of_before_have_none(tmp_path):
+    save_file(made().tensors(), tmp_path / "s.safetensors")
+    assert SourceStatistics.load(tmp_path / "s.safetensors", {"columns": {}, "attention": []}).held_out is None
 
 
 def test_an_output_without_classes_has_no_mix(tmp_path):

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from aet.attention.state import load_tensors
 from aet.batch import Batch
 from aet.errors import ConfigError, RunError
 from aet.model import Model
+from aet.monitoring.line import agreements
 from aet.outputs import Output
 from aet.run import FORMAT, checked_description, load, make_folder, own_sum, sha256, verify
 
@@ -67,6 +69,9 @@ class Ensemble(Answering):
         """Fit the mixture's calibration on checked rows that no member was trained on, and note what all score."""
         target, batches = self.output.encode(frame), self.encode(frame)
         self.output.calibrate(self.logits(batches), target)
+        shown = [
+            m.output.answers(m.logits(batch))["prediction"] for m, batch in zip(self.members, batches, strict=True)
+        ]
         self.report = {
             "valid": self.output.metrics(self.logits(batches), target),
             "members": [
@@ -74,6 +79,8 @@ class Ensemble(Answering):
                 for member, batch in zip(self.members, batches, strict=True)
             ],
         }
+        if self.output.probable and len(shown) > 1:
+            self.report["agreement"] = agreements(np.stack([column.to_numpy() for column in shown])).tolist()
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder with the run folder of each member, ensemble.json and ensemble.safetensors."""

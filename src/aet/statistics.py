@@ -14,10 +14,13 @@ from torch import Tensor
 
 from aet.attention.state import load_tensors
 from aet.errors import RunError
+from aet.monitoring.performance import HeldOut
 from aet.schema import Schema
 from aet.token_moments import TokenMoments
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+HELD_OUT = "held_out."
 
 NAMED, OTHER = 50, "other values"
 """Categories of a column that are kept by name, the commonest, and the name of all others together."""
@@ -69,6 +72,8 @@ class SourceStatistics:
     """Per input with a gain and an offset: quantile levels of each class, (C, K, D); C is 1 for other answers."""
     rehearsals: dict[str, Tensor] | None = None
     """What came of adaptation in simulated worlds (`aet.adaptation.rehearsed`)."""
+    held_out: HeldOut | None = None
+    """How sure and how right the answers to the held-out rows were; None for numbers, and for runs written before."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
@@ -83,6 +88,8 @@ class SourceStatistics:
             if tensor is not None:
                 named[name] = tensor
         named |= self.tokens.tensors() if self.tokens else {}
+        if self.held_out is not None:
+            named |= {f"{HELD_OUT}{n}": torch.from_numpy(a) for n, a in self.held_out.to_arrays().items()}
         return {name: t.detach().cpu().contiguous() for name, t in named.items()}
 
     @classmethod
@@ -102,6 +109,7 @@ class SourceStatistics:
                 fisher=stored(named, "fisher") or None,
                 inputs=stored(named, "inputs") or None,
                 rehearsals=stored(named, "rehearsals") or None,
+                held_out=read_held_out(named),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
@@ -119,6 +127,12 @@ def stored_moments(named: Mapping[str, Tensor], sort: str) -> list[Moments]:
     """Moments of each layer from tensors named `{sort}.{layer}.mean` and `.std`."""
     count = sum(name.startswith(f"{sort}.") and name.endswith(".mean") for name in named)
     return [Moments(named[f"{sort}.{i}.mean"], named[f"{sort}.{i}.std"]) for i in range(count)]
+
+
+def read_held_out(named: Mapping[str, Tensor]) -> HeldOut | None:
+    """What `SourceStatistics.tensors` wrote of it; None where it wrote nothing."""
+    own = {name.removeprefix(HELD_OUT): t.numpy() for name, t in named.items() if name.startswith(HELD_OUT)}
+    return HeldOut.from_arrays(own) if own else None
 
 
 def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, Any]]:

@@ -6,9 +6,9 @@ import torch
 import aet
 from aet.statistics import label_shares
 from aet.token_moments import LEAST
-from aet.training.gather import gather, layer_moments
+from aet.training.gather import DRIFTS, gather, layer_moments
 
-from ..made import mixed, quick
+from ..made import mixed, quick, signs
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,30 @@ def test_statistics_say_what_validation_showed(scene):
     assert sum(statistics.attention) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_how_sure_and_how_right_held_out_answers_are(scene):
+    model, frame, batch = scene
+    drawn = torch.random.get_rng_state()
+    kept = gather(model, frame, batch, batch).held_out
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    answers = model.output.answers(model.logits(batch))
+    assert kept.rows == len(batch)
+    assert kept.confidence == pytest.approx(answers["confidence"].mean())
+    assert kept.accuracy == pytest.approx(float((model.logits(batch).argmax(1) == batch.target).float().mean()))
+    assert kept.drifts.shape == (DRIFTS, 3)
+    assert kept.drifts.std(0).min() > 0
+    again = gather(model, frame, batch, batch).held_out
+    assert (again.drifts == kept.drifts).all()
+
+
+def test_numbers_have_no_confidence_to_keep():
+    frame = signs(60).assign(y=lambda f: f["a"] - f["b"])
+    assert aet.train(frame, target="y", config=quick(1)).statistics.held_out is None
+
+
 def test_only_moments_are_kept_never_rows(scene):
     model, *_ = scene
     named = model.statistics.tensors()
     tokens = sum(t.numel() for name, t in named.items() if name.startswith("tokens."))
-    assert sum(t.numel() for t in named.values()) - tokens < 200
+    assert sum(t.numel() for t in named.values()) - tokens < 200 + 4 + 101 + 3 * DRIFTS
     rows, count, dim = model.report["rows"], len(model.token_names()), model.config.model.dim
     assert tokens <= (model.output.width + rows // LEAST + 1) * count * dim + model.output.width + count

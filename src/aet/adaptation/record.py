@@ -71,6 +71,7 @@ def stream_record(stream: Stream) -> dict[str, Any]:
         "drift": drift_record(stream),
         **attention_record(stream),
         "state": {"changes": list(trace.changes), "by_dial": by_dial(stream.state)},
+        "estimates": stream.answered.record(),
         "guard": list(trace.guard),
         "events": sorted([*trace.events, *trace.aside], key=lambda event: event["row"]),
         "cost": {

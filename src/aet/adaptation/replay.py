@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from aet.adaptation.base import METHODS
-from aet.adaptation.scoring import Scores, Span, curve, harm, reliability
+from aet.adaptation.scoring import Scores, Span, beside_estimates, curve, harm, reliability
 from aet.adaptation.stream import Stream
 from aet.errors import FeedbackError
 from aet.model import Model
@@ -117,6 +117,7 @@ def replay(
                 advance(len(piece))
     stream.watch = None
     record = {**stream.record(), **scores_record(scores)}
+    beside_estimates(record, scores)
     record["title"] = title or record["title"]
     record["cost"]["forwards_per_row"] |= {
         name: 1 + method.passes / max(1, stream.rows) for name, method in beside.items()

@@ -118,6 +118,26 @@ def mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
+def beside_estimates(record: dict[str, Any], scores: Scores) -> None:
+    """Put the true share of right answers beside the estimates of a stream's record, where answers are known."""
+    estimates = record["estimates"]
+    if not estimates:
+        return
+    right = {side: np.concatenate(kept) if kept else np.empty(0) for side, kept in scores.hits.items()}
+
+    def truth(side: str, start: int, end: int) -> tuple[float | None, int]:
+        inside = right[side][start:end]
+        return mean(inside), int((~np.isnan(inside)).sum())
+
+    for point in estimates["points"]:
+        for side in right:
+            value, rows = truth(side, point["start"], point["row"])
+            point["truth"][side] = {"value": value, "low": None, "high": None, "rows": rows}
+    for entry in estimates["now"]:
+        value, rows = truth(entry["answers"], max(0, scores.rows - entry["rows"]), scores.rows)
+        entry.update(truth=value, truth_low=None, truth_high=None, labels=rows)
+
+
 def harm(source: Floats, served: Floats) -> dict[str, float] | None:
     """Source - served in points: mean, paired 95 % interval, worst `window` of 1,000 rows (all, if there are fewer).
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aet.model import Model
 
 FORMAT = 1
+ANSWERED = "answered."
 RECORD = "record.json"
 """What is known of a replayed stream, where a command left it beside the stream."""
 
@@ -43,6 +44,7 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
         "draws": stream._rng.bit_generator.state,
         "guard": stream.guard.to_dict(),
         "trace": stream.trace.to_dict(),
+        "answered": stream.answered.to_dict(),
         "ids": ids_of(stream.kept, rows),
     }
     try:
@@ -60,6 +62,7 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
     (folder / "rows.safetensors").unlink(missing_ok=True)  # an earlier save may have left rows there
     if rows and len(stream.kept):
         values = {name: t.contiguous() for name, t in stream.kept.batch.values.items()}
+        values |= {f"{ANSWERED}{name}": t for name, t in stream.answered.tensors(stream.kept.ids).items()}
         save_file(values, str(folder / "rows.safetensors"))
     (folder / "stream.json").write_text(text, encoding="utf-8")
     return folder
@@ -133,10 +136,16 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream
     stream.trace.load_dict(described["trace"])
     stream.rows, stream.labels, stream.asked = (int(described[n]) for n in ("rows", "labels", "asked"))
     stream._rng.bit_generator.state = described["draws"]
+    if "answered" in described:
+        stream.answered.load_dict(described["answered"])
     ids = described["ids"]
     if ids["kept"]:
         weights = np.array(ids["weights"], dtype=float)
-        stream.kept.add(Batch(values=load_tensors(folder / "rows.safetensors")), ids["kept"])
+        values = load_tensors(folder / "rows.safetensors")
+        given = {name.removeprefix(ANSWERED): values.pop(name) for name in list(values) if name.startswith(ANSWERED)}
+        stream.kept.add(Batch(values=values), ids["kept"])
+        if given:
+            stream.answered.load_tensors(ids["kept"], given)
         stream.kept.mark_asked(np.flatnonzero(weights > 0), weights[weights > 0])
     stream.kept.gone.update(dict.fromkeys(ids["gone"]))
     stream.kept.labelled.update(dict.fromkeys(ids["labelled"]))

@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from aet.adaptation.answered import Answered
 from aet.adaptation.ask import draw
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.guard import GUARDS, Guard
@@ -26,6 +27,9 @@ from aet.batch import Batch
 from aet.errors import ConfigError, FeedbackError, nearest
 from aet.model import Model
 from aet.rows import Checked
+
+if TYPE_CHECKING:
+    from aet.ensemble import Ensemble
 
 HISTORY = 64
 """Changes of the state that can be undone."""
@@ -99,6 +103,7 @@ class Stream:
         self.guard = GUARDS[guard]() if isinstance(guard, str) else guard
         self.compare, self.transductive = compare, transductive
         self.kept = KeptRows(keep)
+        self.answered = Answered(model, keep)
         self.trace = Trace(model)
         self.rows = self.labels = self.asked = 0
         self.watch: Watch | None = None
@@ -160,7 +165,9 @@ class Stream:
         named: Any = None if source is None or not self.compare else self.model.output.answers(source)["prediction"]
         answers.insert(3, "source_prediction", named)
         ids = self.model.ids(checked, self.rows, len(frame))
-        self.kept.add(batch, [ids[i] for i in checked.kept])
+        good = [ids[i] for i in checked.kept]
+        self.kept.add(batch, good)
+        self.answered.add(good, served, source, answers["confidence"])
         self._note(checked, frame, serving)
         return answer_frame(checked, answers, ids, len(frame))
 
@@ -257,6 +264,7 @@ class Stream:
             rows, weights = self.kept.take(ids)
             rows = Batch(values=rows.values, target=targets)
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
+            self.answered.take(ids, targets, weights)
             self._move(lambda: self._take_in(rows, weights), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
@@ -295,6 +303,22 @@ class Stream:
         for gain, weight in zip(gains.tolist(), weights[usable.numpy()].tolist(), strict=True):
             self.guard.update(gain, weight)
             self.trace.weighed(self.rows, self.guard)
+
+    def estimate(self, dropout: int = 0, beside: Model | Ensemble | None = None, newest: int = 256) -> pd.DataFrame:
+        """How many of the newest answers (2,048 at most) are right, without their labels, and with those that came.
+
+        One row for each of `served` and `source` (where it was asked) and each estimator, the best first: value, low,
+        high (95 % interval, see `aet.monitoring.performance`), rows; truth, truth_low, truth_high by the weighted
+        labels that `ask` wanted or that came at random. `dropout` passes (10 is usual) and the answers of another model
+        or an ensemble's members `beside` add estimates over the `newest` rows kept; these alone cost passes.
+
+        Raises ConfigError for answers that are near rather than right (numbers), DataError for a run trained before the
+        figures needed were kept.
+        """
+        from aet.adaptation.estimating import estimate
+
+        with self._lock:
+            return estimate(self, dropout, beside, newest)
 
     def undo(self, steps: int = 1) -> None:
         """Back to the state before the last `steps` changes, exactly. The guard's evidence stays.

@@ -158,6 +158,7 @@ def streamed(replay: Replay, report: Path, saved: Path | None) -> dict[str, Any]
         "summary": record["summary"],
         "stream": record["stream"],
         "guard": {**guard.to_dict(), "serving": guard.serving, "reason": guard.reason()},
+        "estimates": record["estimates"],
         "cost": record["cost"],
     }
 
@@ -206,6 +207,8 @@ def percent(share: float | None) -> str:
 
 def verdict(replay: Replay) -> str:
     """What the whole stream cost or gained, and what the guard says at its end."""
+    from aet.report.estimates import sentence
+
     found, guard = replay.record["summary"]["harm"], replay.stream.guard
     whole = (
         "No row had a true answer, so nothing could be scored."
@@ -216,6 +219,7 @@ def verdict(replay: Replay) -> str:
     aside, unknown = replay.record["stream"]["quarantined"], replay.scores.unknown
     counts = "and count as wrong" if replay.record["model"]["output"] == "label" else "and are not scored"
     said = [whole, f"Guard {guard.name}: {guard.reason()}."]
+    said += [estimated] if (estimated := sentence(replay.record)) else []
     said += [f"{aside:,} rows were kept aside; the report says why."] if aside else []
     said += [f"{unknown:,} rows have true answers that the model does not know {counts}."] if unknown else []
     return "\n".join(said)

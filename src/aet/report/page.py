@@ -13,6 +13,7 @@ from typing import Any
 
 from aet.errors import ConfigError, DataError
 from aet.report import inside, sections, update
+from aet.report.estimates import estimates
 from aet.report.headline import answer
 from aet.report.text import Metric, date, escape, mapping
 from aet.report.tiles import headline
@@ -23,6 +24,7 @@ SECTIONS: tuple[Callable[[Mapping[str, Any], Metric], str], ...] = (
     sections.by_part,
     sections.drift,
     inside.attention,
+    estimates,
     sections.reliability,
     sections.guard,
     sections.events,

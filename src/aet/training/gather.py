@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from aet.batch import Batch, some_rows
+from aet.drift import drifted
 from aet.focus import focus
 from aet.levels import LEVELS, levels
 from aet.model import Model
+from aet.monitoring.performance import HeldOut
 from aet.statistics import Moments, SourceStatistics, describe_columns, label_shares
 from aet.token_moments import LARGEST, LEAST, TokenMoments
 from aet.training.dial_fisher import dial_fisher
@@ -20,6 +22,9 @@ from aet.training.switches.moment_replay import token_moments
 
 ROWS = 4096
 """Rows that the activation moments are taken over at most."""
+
+DRIFTS, STRONGEST, DRIFTED_ROWS = 16, 2.0, 256
+"""Simulated drifts under which held-out rows are answered, up to which strength, and at most how many rows."""
 
 
 @torch.no_grad()
@@ -59,7 +64,26 @@ def gathered(
         classes=class_moments(model, sample),
         fisher=dial_fisher(model, sample),
         inputs=input_levels(model, sample),
+        held_out=held_out(model, valid, logits) if model.output.probable else None,
     )
+
+
+def held_out(model: Model, valid: Batch, logits: Tensor) -> HeldOut:
+    """How sure and how right the answers to the held-out rows are, as they came and under simulated drifts."""
+    generator = torch.Generator().manual_seed(model.config.seed)
+    some = valid[some_rows(len(valid), DRIFTED_ROWS, model.config.seed)]
+    pairs = []
+    for strength in torch.linspace(0, STRONGEST, DRIFTS + 1)[1:].tolist():
+        worse = drifted(model, some, strength, generator)
+        pairs.append(sure_and_right(model, worse, model.logits(worse)))
+    return HeldOut.of(*sure_and_right(model, valid, logits), pairs)
+
+
+def sure_and_right(model: Model, batch: Batch, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence (B,) and whether what it speaks of is right (B,)."""
+    assert batch.target is not None
+    sure = model.output.answers(logits)["confidence"].to_numpy(np.float64)
+    return np.nan_to_num(sure).clip(0, 1), model.output.hits(logits, batch.target).numpy().astype(np.float64)
 
 
 def known_tokens(model: Model, train: Batch) -> TokenMoments | None:

@@ -1,0 +1,195 @@
+"""What a stream keeps of its recent answers, to say how many of them are right: bounded, and cheap to keep.
+
+Confidences of the newest `WINDOW` rows, one estimate for every `POINT` rows or so for the report, and the answers
+themselves, as they were given, for as long as a label may come (`keep` rows, within `ROOM` numbers).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from aet.errors import ConfigError, DataError
+from aet.monitoring.performance import ESTIMATORS, UNKNOWN, Estimate, HeldOut, Labelled, Seen
+
+if TYPE_CHECKING:
+    from aet.model import Model
+
+Floats = npt.NDArray[np.float64]
+
+WINDOW, POINT, POINTS, ROOM = 2048, 200, 2000, 4_000_000
+SIDES = ("served", "source")
+PLAIN = ("doc", "atc", "cbpe", "constant")
+"""Estimators that read confidences alone, the one with the least error first (docs/lab/estimates.md)."""
+
+
+class Answered:
+    """Recent answers of a stream: `served`, what was answered; `source`, what the source said where it was asked."""
+
+    def __init__(self, model: Model, keep: int) -> None:
+        self.output, self.statistics = model.output, model.statistics
+        self.keep = min(keep, max(1, ROOM // model.output.width))
+        self.rows = 0
+        self.sure: dict[str, Floats] = {side: np.empty(0) for side in SIDES}
+        """Confidence of the newest rows; NaN where the source was not asked."""
+        self.waiting: OrderedDict[Hashable, tuple[int, dict[str, Tensor]]] = OrderedDict()
+        """Row number and logits by id, for labels to come."""
+        self.late: deque[dict[str, Any]] = deque(maxlen=WINDOW)
+        """Rows whose labels came: row, weight, and confidence and right of each side."""
+        self.points: deque[dict[str, Any]] = deque(maxlen=POINTS)
+
+    @property
+    def held_out(self) -> HeldOut:
+        """Figures of the source's held-out rows; ConfigError for answers without a right and a wrong, DataError if
+        the run was written before such figures were kept.
+        """
+        if not self.output.probable:
+            raise ConfigError(
+                f"Accuracy is estimated from the confidence that an answer is right. This model answers with "
+                f"{self.output.kind!r}, where answers are near rather than right; expected classes. Judge it on late "
+                "labels: stream.feedback, or aet stream on files with answers."
+            )
+        if self.statistics is None or self.statistics.held_out is None:
+            raise DataError(
+                "The run keeps no figures of how sure and how right its held-out answers were: it was trained by an "
+                "earlier version. Train it again."
+            )
+        return self.statistics.held_out
+
+    @property
+    def known(self) -> bool:
+        """Whether accuracy can be estimated."""
+        return self.output.probable and self.statistics is not None and self.statistics.held_out is not None
+
+    def add(self, ids: Sequence[Hashable], served: Tensor, source: Tensor | None, confidence: Any) -> None:
+        """Rows were answered with the logits `served` (B, width) and a confidence (B,); `source` are the source's own
+        logits, if it was asked.
+        """
+        if not self.known or not len(ids):
+            return
+        given = {"served": served} if source is None else {"served": served, "source": source}
+        own = bounded(confidence)
+        other = np.full(len(ids), np.nan) if source is None else own if source is served else self.confidence(source)
+        for side, sure in zip(SIDES, (own, other), strict=True):
+            self.sure[side] = np.concatenate([self.sure[side], sure])
+        for i, (known, *logits) in enumerate(zip(ids, *given.values(), strict=True)):
+            self.waiting.pop(known, None)
+            self.waiting[known] = (self.rows + i + 1, dict(zip(given, logits, strict=True)))
+        while len(self.waiting) > self.keep:
+            self.waiting.popitem(last=False)
+        self.rows += len(ids)
+        start = self.points[-1]["row"] if self.points else 0
+        if self.rows - start >= POINT:
+            self.points.append({"start": start, "row": self.rows, **self.over(self.rows - start)})
+        for side in SIDES:
+            self.sure[side] = self.sure[side][-WINDOW:]
+
+    def confidence(self, logits: Tensor) -> Floats:
+        """How sure each answer is, (B,) in 0..1."""
+        return bounded(self.output.answers(logits)["confidence"])
+
+    def over(self, rows: int) -> dict[str, dict[str, float]]:
+        """The first estimate of each side over the newest rows."""
+        estimator = ESTIMATORS[PLAIN[0]](self.held_out)
+        return {side: asdict(estimator.estimate(self.seen(side, rows))) for side in SIDES}
+
+    def seen(self, side: str, rows: int = WINDOW) -> Seen:
+        """The newest rows of which the side is known."""
+        sure = self.sure[side][-rows:]
+        return Seen(sure[~np.isnan(sure)], labelled=self.labelled(side, self.rows - rows))
+
+    def labelled(self, side: str, after: int, until: float = np.inf) -> Labelled:
+        """Rows after one row and up to another whose labels came with a weight."""
+        chosen = [e for e in self.late if after < e["row"] <= until and e["weight"] is not None and side in e]
+        columns = [[e[side][0] for e in chosen], [e[side][1] for e in chosen], [e["weight"] for e in chosen]]
+        return Labelled(*(np.array(column, dtype=float) for column in columns))
+
+    def take(self, ids: Sequence[Hashable], target: Tensor, weights: Floats) -> None:
+        """Labels came: judge the answers as they were given; weights are NaN for rows that nobody drew."""
+        places = [i for i, known in enumerate(ids) if known in self.waiting]
+        found = [self.waiting.pop(ids[i]) for i in places]
+        entries: list[dict[str, Any]] = [
+            {"row": row, "weight": None if np.isnan(weights[i]) else float(weights[i])}
+            for i, (row, _) in zip(places, found, strict=True)
+        ]
+        for side in SIDES:
+            held = [n for n, (_, given) in enumerate(found) if side in given]
+            if held:
+                logits = torch.stack([found[n][1][side] for n in held])
+                right = self.output.hits(logits, target[torch.tensor([places[n] for n in held])]).tolist()
+                for n, sure, hit in zip(held, self.confidence(logits).tolist(), right, strict=True):
+                    entries[n][side] = [sure, hit]
+        self.late.extend(entries)
+
+    def estimates(self) -> pd.DataFrame:
+        """One row a side and estimator: value, low, high, rows; truth with its interval, and from how many labels."""
+        table = []
+        for side in SIDES:
+            seen = self.seen(side)
+            assert seen.labelled is not None
+            names = ("delayed", *PLAIN) if len(seen.labelled) else PLAIN
+            truth = seen.labelled.truth()
+            for name in names:
+                table.append(line(side, name, ESTIMATORS[name](self.held_out).estimate(seen), truth))
+        return pd.DataFrame(table)
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able, for the report: estimates along the stream and now, beside the truth where labels came."""
+        if not self.known:
+            return {}
+        points = []
+        for point in self.points:
+            truth = {side: self.labelled(side, point["start"], point["row"]).truth() for side in SIDES}
+            points.append({**point, "truth": {side: asdict(found) for side, found in truth.items()}})
+        table = self.estimates()
+        now = table[table["rows"] > 0].astype(object)
+        return {"estimator": PLAIN[0], "points": points, "now": now.where(now.notna(), None).to_dict("records")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able memory, without the answers that wait for labels."""
+        sure = {side: [None if np.isnan(p) else p for p in values.tolist()] for side, values in self.sure.items()}
+        return {"rows": self.rows, "sure": sure, "late": list(self.late), "points": list(self.points)}
+
+    def load_dict(self, memory: Mapping[str, Any]) -> None:
+        """Take back what `to_dict` gave."""
+        self.rows = int(memory["rows"])
+        self.sure = {side: np.array(memory["sure"][side], dtype=float) for side in SIDES}
+        self.late.extend(memory["late"])
+        self.points.extend(memory["points"])
+
+    def tensors(self, ids: Sequence[Hashable]) -> dict[str, Tensor]:
+        """Answers of these rows that wait for labels: number (N,), 0 where nothing waits, and logits (N, width)."""
+        if not self.known:
+            return {}
+        blank = torch.full((self.output.width,), torch.nan)
+        entries = [self.waiting.get(known, (0, {})) for known in ids]
+        kept = {"row": torch.tensor([row for row, _ in entries], dtype=torch.int64)}
+        for side in SIDES:
+            kept[side] = torch.stack([given.get(side, blank) for _, given in entries]) if entries else blank[None][:0]
+        return kept
+
+    def load_tensors(self, ids: Sequence[Hashable], kept: Mapping[str, Tensor]) -> None:
+        """Take back what `tensors` gave for the same ids."""
+        for i, known in enumerate(ids):
+            given = {side: kept[side][i] for side in SIDES if not kept[side][i].isnan().all()}
+            if int(kept["row"][i]):
+                self.waiting[known] = (int(kept["row"][i]), given)
+
+
+def bounded(confidence: Any) -> Floats:
+    """Confidences as numbers in 0..1; none for a row that was garbage."""
+    return np.asarray(np.nan_to_num(np.asarray(confidence, dtype=np.float64)).clip(0, 1))
+
+
+def line(side: str, name: str, found: Estimate, truth: Estimate = UNKNOWN) -> dict[str, Any]:
+    """One row of the table of estimates."""
+    shown = {"truth": truth.value, "truth_low": truth.low, "truth_high": truth.high, "labels": truth.rows}
+    return {"answers": side, "estimator": name, **asdict(found), **shown}

@@ -7,7 +7,7 @@ import torch
 
 import aet
 from aet.adaptation import Auto
-from aet.adaptation.evidence import FIGURES, figures, information, repeats
+from aet.adaptation.comparison import FIGURES, figures, information, repeats
 from aet.adaptation.rehearse import ROWS, aged, drawn, rehearse
 from aet.adaptation.rehearsed import K, Rehearsals
 from tests.adaptation.models import inputs, three

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aet.adaptation.evidence import figures
+from aet.adaptation.comparison import figures
 from aet.adaptation.methods.mixture import Mixture
 from aet.batch import Batch
 from aet.model import Model

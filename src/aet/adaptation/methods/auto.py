@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, Method
-from aet.adaptation.evidence import figures
+from aet.adaptation.comparison import figures
 from aet.adaptation.methods.feedback import Feedback
 from aet.adaptation.methods.mixture import Mixture
 from aet.adaptation.methods.source import Source

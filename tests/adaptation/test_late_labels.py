@@ -93,11 +93,11 @@ class TestFeedback:
         weights = dict(zip(asked, stream.kept.weights[[stream.kept.place[i] for i in asked]].tolist(), strict=True))
         other = [i for i in range(20) if i not in asked][:3]
         seen = []
-        monkeypatch.setattr(stream.guard, "update", lambda gain, weight: seen.append(weight))
+        monkeypatch.setattr(stream.guard, "update", lambda gain, weight, row: seen.append((weight, row)))
         ids = [other[0], asked[0], asked[1], other[1], asked[2], other[2]]
         stream.feedback(ids, [truth[i] for i in ids])
-        assert seen == [weights[i] for i in asked]
-        assert all(0 < weight <= 2 for weight in seen)
+        assert seen == [(weights[i], i) for i in asked]
+        assert all(0 < weight <= 2 for weight, _ in seen)
 
     @pytest.mark.parametrize("sizes", [[1, 1, 1], [20], [3, 9, 40]])
     def test_each_label_is_scored_by_a_state_it_did_not_train(self, model, monkeypatch, sizes):
@@ -113,10 +113,10 @@ class TestFeedback:
             trained.update(rows_of(batch))
             label(batch)
 
-        def spy_score(batch, weights):
+        def spy_score(batch, weights, asked):
             assert not rows_of(batch) & trained
             scored.extend(rows_of(batch))
-            score(batch, weights)
+            score(batch, weights, asked)
 
         monkeypatch.setattr(stream.method, "label", spy_label)
         monkeypatch.setattr(stream, "_score", spy_score)
@@ -137,9 +137,9 @@ class TestFeedback:
             adapted = model.output.scores(model.logits(rows[pick]), target)
         gains = (adapted - model.output.scores(model.logits(rows[pick]), target)).tolist()
         heard = []
-        monkeypatch.setattr(stream.guard, "update", lambda gain, weight: heard.append((gain, weight)))
+        monkeypatch.setattr(stream.guard, "update", lambda gain, weight, row: heard.append((gain, weight, row)))
         stream.feedback(range(20, 24), truth[20:24], at_random=True)
-        assert heard == [(gain, 1.0) for gain in gains]
+        assert heard == [(gain, 1.0, None) for gain in gains]
 
     def test_serving_begins_when_the_guard_says_so(self, model):
         stream, truth = served(model, guard=Earned(level=0.5, margin=0.2), rows=60)

@@ -82,7 +82,9 @@ def test_without_rows_none_is_written(model, tmp_path):
     assert copy.state.equal(stream.state)
 
 
-@pytest.mark.parametrize("guard", [Earned(level=0.01, margin=0.03, bets=5), Likely(bar=0.6)], ids=lambda g: g.name)
+@pytest.mark.parametrize(
+    "guard", [Earned(level=0.01, margin=0.03, missing="ignore"), Likely(bar=0.6)], ids=lambda g: g.name
+)
 def test_a_guards_own_settings_come_back(model, tmp_path, guard):
     stream, *_ = used(model, guard=guard)
     copy = Stream.load(model, stream.save(tmp_path))

@@ -228,6 +228,7 @@ class Stream:
             positions, weights = draw(features, uncertainty, taken, count, self._rng)
             self.kept.mark_asked(start + positions, weights)
             ids = [self.kept.ids[start + i] for i in positions]
+            self.guard.expect(ids, weights.tolist())
             self.asked += len(ids)
             self.trace.passes["asking"] += len(batch)
             self.trace.event(self.rows, "asked", f"{len(ids)} of the newest {len(batch):,} rows")
@@ -263,9 +264,10 @@ class Stream:
             targets = self.model.output.encode(label_frame(labels, self.model.schema.targets))
             rows, weights = self.kept.take(ids)
             rows = Batch(values=rows.values, target=targets)
+            asked = [None if free else known for known, free in zip(ids, np.isnan(weights), strict=True)]
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
             self.answered.take(ids, targets, weights)
-            self._move(lambda: self._take_in(rows, weights), f"{len(ids)} labels", ids=ids, rows=rows)
+            self._move(lambda: self._take_in(rows, weights, asked), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
 
@@ -279,18 +281,24 @@ class Stream:
             self.trace.event(self.rows, "served" if serving else "held", reason)
         return serving
 
-    def _take_in(self, rows: Batch, weights: np.ndarray) -> None:
+    def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:
         """Block by block: score the rows, then let the method train on them."""
         start = 0
         while start < len(rows):
             block = torch.arange(start, min(len(rows), start + max(4, start)))
-            self._score(rows[block], weights[block.numpy()])
+            self._score(rows[block], weights[block.numpy()], asked[start : start + len(block)])
             self.method.label(rows[block])
             self.labels += len(block)
             start += len(block)
 
-    def _score(self, rows: Batch, weights: np.ndarray) -> None:
-        """Compare proposal and source on rows with labels that the proposal has not seen."""
+    def _score(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:
+        """Compare proposal and source on rows with labels that the proposal has not seen; `asked` are the ids of those
+        that `ask` wanted.
+
+        A row asked before the state changed is scored by the state of now. Its weight is that of the draw, which knew
+        nothing of its label and nothing of the later state; so given this state, in whatever way it came about without
+        the label, w · d is in expectation its mean gain over the rows that were drawn from.
+        """
         usable = torch.from_numpy(np.flatnonzero(~np.isnan(weights)))
         if not len(usable) or not self.guard.needs_labels:
             return
@@ -300,8 +308,8 @@ class Stream:
         proposal = score(self.method.answer(chosen), chosen.target)
         gains = (proposal - score(self.model.logits(chosen), chosen.target)).nan_to_num()
         self.trace.passes["scoring"] += 2 * len(chosen)
-        for gain, weight in zip(gains.tolist(), weights[usable.numpy()].tolist(), strict=True):
-            self.guard.update(gain, weight)
+        for place, gain in zip(usable.tolist(), gains.tolist(), strict=True):
+            self.guard.update(gain, float(weights[place]), asked[place])
             self.trace.weighed(self.rows, self.guard)
 
     def estimate(self, dropout: int = 0, beside: Model | Ensemble | None = None, newest: int = 256) -> pd.DataFrame:

@@ -48,16 +48,7 @@ class Trace:
     def weighed(self, row: int, guard: Guard) -> None:
         """The guard's evidence after a label."""
         serving = "proposal" if guard.serving else "source"
-        self.guard.append(
-            {
-                "row": row,
-                "labels": guard.labels,
-                "wealth": guard.wealth,
-                "threshold": guard.threshold,
-                "serving": serving,
-                "reason": guard.reason(),
-            }
-        )
+        self.guard.append({"row": row, **guard.evidence(), "serving": serving, "reason": guard.reason()})
 
     def moved(self, row: int, state: ElasticState, reason: str) -> None:
         """The state changed."""

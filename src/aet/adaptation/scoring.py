@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aet.adaptation.given import label_frame
+
 if TYPE_CHECKING:
     from aet.adaptation.base import Method
     from aet.model import Model
@@ -59,8 +61,6 @@ class Scores:
 
     def encode(self, answers: Sequence[Any]) -> Tensor:
         """True answers as targets; raises FeedbackError for a missing one or an unknown class."""
-        from aet.adaptation.stream import label_frame
-
         return self.model.output.encode(label_frame(list(answers), self.model.schema.targets))
 
     def targets(self, frame: pd.DataFrame) -> tuple[Tensor, Flags, Flags]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from aet.adaptation.answered import Answered
 from aet.adaptation.ask import draw
 from aet.adaptation.base import METHODS, Method
+from aet.adaptation.given import label_frame, plain_id
 from aet.adaptation.guard import GUARDS, Guard
 from aet.adaptation.kept import KeptRows
 from aet.adaptation.trace import Trace
@@ -385,27 +386,3 @@ class Stream:
         from aet.report import write
 
         return write(self.record(), Path(path))
-
-
-def label_frame(labels: Sequence[Any], targets: Sequence[str]) -> pd.DataFrame:
-    """Labels as target columns: one value a row, or a sequence or mapping of them for several targets."""
-    if len(targets) == 1:
-        return pd.DataFrame({targets[0]: pd.Series(labels, dtype=object)})
-    rows = []
-    for label in labels:
-        fits = isinstance(label, Mapping) and set(targets) <= set(label)
-        if not fits and (isinstance(label, str | Mapping) or np.shape(label) != (len(targets),)):
-            raise FeedbackError(
-                f"Each row takes {len(targets)} answers, for {', '.join(targets)}, in this order or by name; got "
-                f"{label!r}."
-            )
-        rows.append({name: label[name] for name in targets} if fits else dict(zip(targets, label, strict=True)))
-    return pd.DataFrame(rows, columns=list(targets))
-
-
-def plain_id(value: Any) -> Hashable:
-    """NumPy scalars as Python's."""
-    plain = value.item() if isinstance(value, np.generic | Tensor) else value
-    if not isinstance(plain, Hashable):
-        raise FeedbackError(f"An id is one value, as in the `id` column of the answers; got {plain!r}.")
-    return plain

@@ -1,0 +1,36 @@
+"""What people give back to a stream, as it takes it: ids of rows, and their true answers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from aet.errors import FeedbackError
+
+
+def label_frame(labels: Sequence[Any], targets: Sequence[str]) -> pd.DataFrame:
+    """Labels as target columns: one value a row, or a sequence or mapping of them for several targets."""
+    if len(targets) == 1:
+        return pd.DataFrame({targets[0]: pd.Series(labels, dtype=object)})
+    rows = []
+    for label in labels:
+        fits = isinstance(label, Mapping) and set(targets) <= set(label)
+        if not fits and (isinstance(label, str | Mapping) or np.shape(label) != (len(targets),)):
+            raise FeedbackError(
+                f"Each row takes {len(targets)} answers, for {', '.join(targets)}, in this order or by name; got "
+                f"{label!r}."
+            )
+        rows.append({name: label[name] for name in targets} if fits else dict(zip(targets, label, strict=True)))
+    return pd.DataFrame(rows, columns=list(targets))
+
+
+def plain_id(value: Any) -> Hashable:
+    """NumPy scalars as Python's."""
+    plain = value.item() if isinstance(value, np.generic | Tensor) else value
+    if not isinstance(plain, Hashable):
+        raise FeedbackError(f"An id is one value, as in the `id` column of the answers; got {plain!r}.")
+    return plain

@@ -1,4 +1,4 @@
-"""Twelve corruptions of gray images at three severities, fixed beforehand; none shares code with the training drift.
+"""Corruptions of gray images at three severities, fixed beforehand; none shares code with the training drift.
 
 After Hendrycks and Dietterich 2019 (1903.12261) and MNIST-C (Mu and Gilmer 2019, 1906.02337). Images (N, H, W) in 0..1,
 dark background. What belongs to a world (direction, sign) is drawn once a call, what belongs to an image for each.
@@ -91,6 +91,30 @@ def tilt(x: Images, degrees: float, rng: Rng) -> Images:
     return np.stack([ndimage.affine_transform(image, matrix, middle - matrix @ middle, order=1) for image in x])
 
 
+def glass_blur(x: Images, reach: float, rng: Rng) -> Images:
+    n, height, width = x.shape
+    rows, down, across = np.meshgrid(np.arange(n), np.arange(height), np.arange(width), indexing="ij")
+    jump = rng.uniform(-reach, reach, (2, n, height, width))
+    there = [np.round(down + jump[0]).clip(0, height - 1), np.round(across + jump[1]).clip(0, width - 1)]
+    return ndimage.gaussian_filter(x[rows, there[0].astype(int), there[1].astype(int)], (0, 0.5, 0.5))
+
+
+def zoom_blur(x: Images, largest: float, rng: Rng) -> Images:
+    middle = (np.array(x.shape[1:]) - 1) / 2
+    seen = [x]
+    for factor in np.linspace(1, largest, 6)[1:]:
+        matrix = np.eye(2) / factor
+        offset = middle - matrix @ middle
+        seen.append(np.stack([ndimage.affine_transform(image, matrix, offset, order=1) for image in x]))
+    return np.mean(seen, axis=0)
+
+
+def spatter(x: Images, share: float, rng: Rng) -> Images:
+    drops = ndimage.gaussian_filter(rng.normal(size=x.shape), (0, 1.2, 1.2))
+    wet = drops > np.quantile(drops, 1 - share, axis=(1, 2), keepdims=True)
+    return np.where(wet, rng.uniform(0.6, 1.0), x)
+
+
 def each(image: npt.NDArray[np.float64]) -> Image.Image:
     return Image.fromarray(np.round(255 * image.clip(0, 1)).astype(np.uint8))
 
@@ -109,10 +133,17 @@ CORRUPTIONS: dict[str, tuple[Callable[[Images, float, Rng], Images], tuple[float
     "elastic": (elastic, (1.0, 1.6, 2.2)),
     "tilt": (tilt, (15.0, 25.0, 35.0)),
 }
+FIFTEEN = {
+    **CORRUPTIONS,
+    "glass blur": (glass_blur, (1.0, 2.0, 3.0)),
+    "zoom blur": (zoom_blur, (1.4, 1.8, 2.4)),
+    "spatter": (spatter, (0.06, 0.12, 0.2)),
+}
+"""With three more, for the shift suite."""
 
 
 def corrupted(images: npt.NDArray[np.uint8], name: str, severity: float, rng: Rng) -> npt.NDArray[np.uint8]:
     """Images (N, H, W) under one world of a corruption; severity 0, 1, 2, or in between."""
-    change, levels = CORRUPTIONS[name]
+    change, levels = FIFTEEN[name]
     amount = float(np.interp(severity, [0, 1, 2], levels))
     return np.round(255 * change(images / 255, amount, rng).clip(0, 1)).astype(np.uint8)

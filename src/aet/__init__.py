@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aet.adaptation.streams import build_stream
     from aet.attention.attend import attend
     from aet.ensemble import Ensemble
     from aet.estimators import ElasticClassifier, ElasticRegressor
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 _DOORS = {
     "attend": "aet.attention.attend",
+    "build_stream": "aet.adaptation.streams",
     "ElasticClassifier": "aet.estimators",
     "ElasticRegressor": "aet.estimators",
     "Ensemble": "aet.ensemble",
@@ -41,6 +43,7 @@ __all__ = [
     "Model",
     "__version__",
     "attend",
+    "build_stream",
     "load",
     "replay",
     "train",

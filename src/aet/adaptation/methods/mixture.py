@@ -23,6 +23,7 @@ from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.attention.state import ElasticState
+from aet.adaptation.methods.prior import label_mix
 from aet.batch import Batch
 from aet.errors import ConfigError
 from aet.levels import levels, matching, mixed_levels
@@ -103,9 +104,7 @@ class Mixture(Method):
 
     def move(self, fresh: Batch) -> None:
         """Gain and offset from the window that ends with these rows."""
-        # Counted in, so that few answers move the mix little; never quite nothing, so that there is always a mix.
-        prior = max(self.settings["prior"], 1e-3)
-        shares = (self.read.sum(0) + prior * self.mix) / (len(self.read) + prior)
+        shares = label_mix(self.read, self.mix, prior_rows=max(self.settings["prior"], 1e-3))
         moved: dict[str, Tensor] = {}
         for name, part in self.parts.items():
             seen = [self.recent[name]] if name in self.recent else []

@@ -54,8 +54,8 @@ def mixed_levels(each: Tensor, shares: Tensor) -> Tensor:
 def matching(now: Tensor, wanted: Tensor, rows: int, doubt: float) -> tuple[Tensor, Tensor]:
     """Scale and shift (D,) of x(1 + scale) + shift that bring levels `now` of so many rows to `wanted`, (K, D) each.
 
-    Log gain and offset, in spreads of what is wanted, are drawn towards 0 by doubt / √rows, and are 0 below it: what
-    the draw of the rows may have done moves nothing.
+    Log gain and offset, in spreads of what is wanted, are 0 below doubt / √rows and drawn in just above it: what the draw
+    of the rows may have done moves nothing.
     """
     m, s = wanted.mean(0), wanted.std(0).clamp_min(1e-2)
     m_now, s_now = now.mean(0), now.std(0).clamp_min(1e-3)
@@ -67,5 +67,9 @@ def matching(now: Tensor, wanted: Tensor, rows: int, doubt: float) -> tuple[Tens
 
 
 def drawn_in(x: Tensor, least: float) -> Tensor:
-    """sign(x) · max(|x| - least, 0)."""
-    return x.sign() * (x.abs() - least).clamp_min(0)
+    """X · max(1 - (least / x)², 0), the non-negative garrote (Breiman 1995): 0 below `least`, far above it hardly less.
+
+    >>> drawn_in(torch.tensor([0.5, 2.0, 10.0]), 1.0)
+    tensor([0.0000, 1.5000, 9.9000])
+    """
+    return x * (1 - (least / x).square()).clamp_min(0).nan_to_num()

@@ -4,7 +4,8 @@ Restandardising a stream takes a change of its label mix for a change of its sen
 the very differences between the classes. Here the mix π is estimated from the answers, and what the inputs are brought
 to is the source's mixture under that mix:
 
-    π = (Σ_i p(c | x_i; s) + a·π^S) / (n + a),     wanted levels: those of Σ_c π_c P^S(x_j | y = c)
+    π by expectation-maximisation from p(c | x_i; s), as in the method `prior`, a rows of π^S counted in
+    wanted levels: those of Σ_c π_c P^S(x_j | y = c)
     gain and offset of each input dimension j: from the window's levels to the wanted ones (`aet.levels`), drawn in by
     what a draw of so many rows may have done, times n / (n + k)
 
@@ -22,8 +23,8 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
-from aet.attention.state import ElasticState
 from aet.adaptation.methods.prior import label_mix
+from aet.attention.state import ElasticState
 from aet.batch import Batch
 from aet.errors import ConfigError
 from aet.levels import levels, matching, mixed_levels

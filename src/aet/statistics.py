@@ -64,6 +64,10 @@ class SourceStatistics:
     """Per layer: activation moments of the rows of each class, (C, dim); None without classes or with very many."""
     fisher: dict[str, Tensor] | None = None
     """Per dial: mean squared slope of -log p(the row's own class) at the source; None without probabilities."""
+    norms: dict[str, Moments] | None = None
+    """Per norm, by its name: moments of its output over unpadded tokens; None for a model of an older version."""
+    confusion_rows: int | None = None
+    """Of how many rows `confusion` is."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
@@ -73,6 +77,10 @@ class SourceStatistics:
         for i, layer in enumerate(self.classes or []):
             named |= {f"classes.{i}.mean": layer.mean, f"classes.{i}.std": layer.std}
         named |= {f"fisher.{name}": t for name, t in (self.fisher or {}).items()}
+        for name, norm in (self.norms or {}).items():
+            named |= {f"norms.{name}.mean": norm.mean, f"norms.{name}.std": norm.std}
+        if self.confusion_rows is not None:
+            named["confusion_rows"] = torch.tensor(self.confusion_rows)
         for name, tensor in (("label_mix", self.label_mix), ("confusion", self.confusion)):
             if tensor is not None:
                 named[name] = tensor
@@ -94,6 +102,8 @@ class SourceStatistics:
                 tokens=TokenMoments.read(named),
                 classes=stored_moments(named, "classes") or None,
                 fisher={n.removeprefix("fisher."): t for n, t in named.items() if n.startswith("fisher.")} or None,
+                norms=stored_norms(named) or None,
+                confusion_rows=int(named["confusion_rows"]) if "confusion_rows" in named else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
@@ -106,6 +116,13 @@ def stored_moments(named: Mapping[str, Tensor], sort: str) -> list[Moments]:
     """Moments of each layer from tensors named `{sort}.{layer}.mean` and `.std`."""
     count = sum(name.startswith(f"{sort}.") and name.endswith(".mean") for name in named)
     return [Moments(named[f"{sort}.{i}.mean"], named[f"{sort}.{i}.std"]) for i in range(count)]
+
+
+def stored_norms(named: Mapping[str, Tensor]) -> dict[str, Moments]:
+    """Moments of each norm from tensors named `norms.{norm}.mean` and `.std`."""
+    start, end = "norms.", ".mean"
+    norms = [n.removeprefix(start).removesuffix(end) for n in named if n.startswith(start) and n.endswith(end)]
+    return {norm: Moments(named[f"{start}{norm}.mean"], named[f"{start}{norm}.std"]) for norm in norms}
 
 
 def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,9 @@ def quick(epochs=2, **changes):
     model = {"dim": 8, "depth": 1, "heads": 2, "dropout": 0.1}
     train = {"epochs": epochs, "batch_size": 32, "lr": 3e-3, "rehearsals": 0}
     for name, value in changes.items():
-        (model if name in ("dim", "depth", "heads", "expansion", "dropout", "attention") else train)[name] = value
+        (model if name in ("dim", "depth", "heads", "expansion", "dropout", "attention", "norm") else train)[name] = (
+            value
+        )
     return {"model": model, "train": train}
 
 

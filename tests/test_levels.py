@@ -56,4 +56,5 @@ def test_columns_without_values_stay():
 
 
 def test_drawn_in():
-    assert drawn_in(torch.tensor([-3.0, -0.5, 0.5, 3.0]), 1.0).tolist() == [-2.0, 0.0, 0.0, 2.0]
+    assert drawn_in(torch.tensor([-2.0, -0.5, 0.0, 0.5, 2.0]), 1.0).tolist() == [-1.5, 0.0, 0.0, 0.0, 1.5]
+    assert drawn_in(torch.tensor([-3.0, 0.0, 3.0]), 0.0).tolist() == [-3.0, 0.0, 3.0]

@@ -62,6 +62,20 @@ def test_statistics_of_before_have_none(tmp_path):
     assert SourceStatistics.load(tmp_path / "s.safetensors", {"columns": {}, "attention": []}).held_out is None
 
 
+def test_norms_and_the_rows_of_the_confusion_come_back_and_may_be_missing(tmp_path):
+    statistics, summary = made(), {"columns": {}, "attention": []}
+    save_file(statistics.tensors(), tmp_path / "old.safetensors")
+    old = SourceStatistics.load(tmp_path / "old.safetensors", summary)
+    assert old.norms is old.confusion_rows is None
+    statistics.norms = {f"trunk.{n}": Moments(torch.randn(3), torch.rand(3)) for n in ("norm", "blocks.0.norm_mlp")}
+    statistics.confusion_rows = 40
+    save_file(statistics.tensors(), tmp_path / "new.safetensors")
+    new = SourceStatistics.load(tmp_path / "new.safetensors", summary)
+    assert new.confusion_rows == 40
+    assert set(new.norms) == set(statistics.norms)
+    assert all(torch.equal(new.norms[name].std, norm.std) for name, norm in statistics.norms.items())
+
+
 def test_an_output_without_classes_has_no_mix(tmp_path):
     statistics = made()
     statistics.label_mix = statistics.confusion = None

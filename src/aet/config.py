@@ -53,6 +53,7 @@ class ModelConfig(Section):
     heads: PositiveInt = Field(4, description="Attention heads; they divide dim.")
     expansion: PositiveFloat = Field(2.0, description="Hidden width of a block's MLP over dim.")
     dropout: float = Field(0.1, ge=0, lt=1)
+    norm: Literal["layer", "rms", "batch"] = Field("layer", description="Kind of the trunk's norms.")
     members: PositiveInt = Field(1, description="Members of a batch ensemble; each passes through the trunk.")
     attention: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Mechanisms of attention that are on, by name, with their settings."

@@ -54,8 +54,8 @@ def mixed_levels(each: Tensor, shares: Tensor) -> Tensor:
 def matching(now: Tensor, wanted: Tensor, rows: int, doubt: float) -> tuple[Tensor, Tensor]:
     """Scale and shift (D,) of x(1 + scale) + shift that bring levels `now` of so many rows to `wanted`, (K, D) each.
 
-    Log gain and offset, in spreads of what is wanted, are 0 below doubt / √rows and drawn in just above it: what the draw
-    of the rows may have done moves nothing.
+    Log gain and offset, in spreads of what is wanted, are 0 below doubt / √rows and drawn in just above it: what
+    the draw of the rows may have done moves nothing.
     """
     m, s = wanted.mean(0), wanted.std(0).clamp_min(1e-2)
     m_now, s_now = now.mean(0), now.std(0).clamp_min(1e-3)

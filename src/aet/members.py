@@ -40,13 +40,14 @@ class MemberTrunk(Trunk):
         expansion: float = 2.0,
         dropout: float = 0.0,
         attention: Mapping[str, Mapping[str, Any]] | None = None,
+        norm: str = "layer",
     ) -> None:
         if DYNAMIC in (attention or {}):
             raise ConfigError(
                 f"The mechanism {DYNAMIC!r} reads what the rows of a batch have in common: expected model.members=1, "
                 f"got {members}. Turn one of the two off."
             )
-        super().__init__(dim, depth, heads, expansion, dropout, attention)
+        super().__init__(dim, depth, heads, expansion, dropout, attention, norm)
         self.members = members
         self.scales = nn.Parameter(torch.randint(0, 2, (members, tokens, dim)) * 2.0 - 1.0)  # r
 

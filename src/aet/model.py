@@ -96,6 +96,7 @@ class Model(Answering, nn.Module):
             settings.expansion,
             settings.dropout,
             settings.attention,
+            settings.norm,
         )
         tokens = len(self.token_names())
         self.trunk = Trunk(*shape) if settings.members == 1 else MemberTrunk(settings.members, tokens, *shape)

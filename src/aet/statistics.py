@@ -67,6 +67,10 @@ class SourceStatistics:
     """Per layer: activation moments of the rows of each class, (C, dim); None without classes or with very many."""
     fisher: dict[str, Tensor] | None = None
     """Per dial: mean squared slope of -log p(the row's own class) at the source; None without probabilities."""
+    norms: dict[str, Moments] | None = None
+    """Per norm, by its name: moments of its output over unpadded tokens; None for a model of an older version."""
+    confusion_rows: int | None = None
+    """Of how many rows `confusion` is."""
 
     inputs: dict[str, Tensor] | None = None
     """Per input with a gain and an offset: quantile levels of each class, (C, K, D); C is 1 for other answers."""
@@ -84,6 +88,10 @@ class SourceStatistics:
             named |= {f"classes.{i}.mean": layer.mean, f"classes.{i}.std": layer.std}
         for sort, kept in (("fisher", self.fisher), ("inputs", self.inputs), ("rehearsals", self.rehearsals)):
             named |= {f"{sort}.{name}": t for name, t in (kept or {}).items()}
+        for name, norm in (self.norms or {}).items():
+            named |= {f"norms.{name}.mean": norm.mean, f"norms.{name}.std": norm.std}
+        if self.confusion_rows is not None:
+            named["confusion_rows"] = torch.tensor(self.confusion_rows)
         for name, tensor in (("label_mix", self.label_mix), ("confusion", self.confusion)):
             if tensor is not None:
                 named[name] = tensor
@@ -110,6 +118,8 @@ class SourceStatistics:
                 inputs=stored(named, "inputs") or None,
                 rehearsals=stored(named, "rehearsals") or None,
                 held_out=read_held_out(named),
+                norms=stored_norms(named) or None,
+                confusion_rows=int(named["confusion_rows"]) if "confusion_rows" in named else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
@@ -133,6 +143,13 @@ def read_held_out(named: Mapping[str, Tensor]) -> HeldOut | None:
     """What `SourceStatistics.tensors` wrote of it; None where it wrote nothing."""
     own = {name.removeprefix(HELD_OUT): t.numpy() for name, t in named.items() if name.startswith(HELD_OUT)}
     return HeldOut.from_arrays(own) if own else None
+
+
+def stored_norms(named: Mapping[str, Tensor]) -> dict[str, Moments]:
+    """Moments of each norm from tensors named `norms.{norm}.mean` and `.std`."""
+    start, end = "norms.", ".mean"
+    norms = [n.removeprefix(start).removesuffix(end) for n in named if n.startswith(start) and n.endswith(end)]
+    return {norm: Moments(named[f"{start}{norm}.mean"], named[f"{start}{norm}.std"]) for norm in norms}
 
 
 def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, Any]]:

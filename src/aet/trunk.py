@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from aet.attention.additive import AdditivePooling
 from aet.attention.chosen import check_readable, own_draws, sentence, usable
 from aet.attention.dynamic import StateNetwork
-from aet.attention.layer import ElasticAttention, ElasticNorm
+from aet.attention.layer import ElasticAttention
 from aet.attention.mechanisms import MECHANISMS
+from aet.attention.norms import NORMS
 from aet.attention.state import ElasticModule, ElasticState, active, applied
 from aet.errors import ConfigError, nearest
 
@@ -28,19 +29,28 @@ class Block(nn.Module):
     x (B, T, dim), bias (B, 1, 1, T) boolean -> (B, T, dim)
     """
 
-    def __init__(self, dim: int, heads: int, expansion: float, dropout: float, mechanisms: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        expansion: float,
+        dropout: float,
+        mechanisms: Iterable[str] = (),
+        norm: str = "layer",
+    ) -> None:
         super().__init__()
         hidden = max(1, int(dim * expansion))
-        self.norm_attention = ElasticNorm(dim)
+        self.norm_attention = NORMS[norm](dim)
         self.attention = ElasticAttention(dim, heads, mechanisms)
-        self.norm_mlp = ElasticNorm(dim)
+        self.norm_mlp = NORMS[norm](dim)
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """One block."""
-        x = x + self.dropout(self.attention(self.norm_attention(x), bias))
-        out: Tensor = x + self.dropout(self.mlp(self.norm_mlp(x)))
+        mask = None if bias is None else bias[:, 0, 0]
+        x = x + self.dropout(self.attention(self.norm_attention(x, mask), bias))
+        out: Tensor = x + self.dropout(self.mlp(self.norm_mlp(x, mask)))
         return out
 
 
@@ -62,12 +72,13 @@ class Trunk(nn.Module):
         expansion: float = 2.0,
         dropout: float = 0.0,
         attention: Mapping[str, Mapping[str, Any]] | None = None,
+        norm: str = "layer",
     ) -> None:
         super().__init__()
         attention = attention or {}
         mechanisms = check_attention(attention)
-        self.blocks = nn.ModuleList(Block(dim, heads, expansion, dropout, mechanisms) for _ in range(depth))
-        self.norm = ElasticNorm(dim)
+        self.blocks = nn.ModuleList(Block(dim, heads, expansion, dropout, mechanisms, norm) for _ in range(depth))
+        self.norm = NORMS[norm](dim)
         self.pool = AdditivePooling(dim, dim)
         self.worlds: Tensor | None = None
         """Which world each row of the training batch is from (B,); None if all are of one."""
@@ -93,7 +104,7 @@ class Trunk(nn.Module):
             tokens = block(tokens, bias)
             if taps is not None:
                 taps.append(tokens)
-        summary: Tensor = self.pool(self.norm(tokens), mask)[0]
+        summary: Tensor = self.pool(self.norm(tokens, mask), mask)[0]
         if taps is not None:
             taps.append(summary[:, None])
         return summary

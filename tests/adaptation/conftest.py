@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.adaptation.models import make_dynamic, make_image, make_label, make_regression
+from tests.adaptation.models import make_image, make_label, make_regression, make_special
 
 
 def guarded(model):
@@ -40,14 +40,29 @@ def images():
 
 @pytest.fixture(scope="session")
 def dynamic_model():
-    yield from guarded(make_dynamic("model"))
+    yield from guarded(make_special("dynamic", "model"))
 
 
 @pytest.fixture(scope="session")
 def dynamic_regression():
-    yield from guarded(make_dynamic("regression"))
+    yield from guarded(make_special("dynamic", "regression"))
 
 
 @pytest.fixture(scope="session")
 def dynamic_images():
-    yield from guarded(make_dynamic("images"))
+    yield from guarded(make_special("dynamic", "images"))
+
+
+@pytest.fixture(scope="session")
+def bn_adapt_model():
+    yield from guarded(make_special("bn_adapt", "model"))
+
+
+@pytest.fixture(scope="session")
+def bn_adapt_regression():
+    yield from guarded(make_special("bn_adapt", "regression"))
+
+
+@pytest.fixture(scope="session")
+def bn_adapt_images():
+    yield from guarded(make_special("bn_adapt", "images"))

@@ -26,22 +26,23 @@ def inputs(frame):
     return frame[list("abcd")]
 
 
-DYNAMIC = {"dynamic": {}}
+SPECIAL = {"dynamic": {"attention": {"dynamic": {}}}, "bn_adapt": {"norm": "batch"}}
+"""Methods that take only models of a certain build, and that build."""
 
 
-def make_dynamic(sort):
-    """The three models once more, trained so that the method 'dynamic' takes them."""
+def make_special(method, sort):
+    """The three models once more, built as a method needs them."""
     frame, target, epochs = {
         "model": (three(), "y", 4),
         "regression": (three(200, seed=1).assign(z=lambda f: f["a"] - 2 * f["b"]).drop(columns="y"), "z", 4),
         "images": (shapes(), "y", 3),
     }[sort]
-    return aet.train(frame, target=target, config=quick(epochs=epochs, dim=16, dropout=0.0, attention=DYNAMIC))
+    return aet.train(frame, target=target, config=quick(epochs=epochs, dim=16, dropout=0.0, **SPECIAL[method]))
 
 
 def taken(request, name, sort):
-    """The model of a sort, trained with the network if the method needs it."""
-    return request.getfixturevalue(f"dynamic_{sort}" if name == "dynamic" else sort)
+    """The model of a sort, built as the method needs it."""
+    return request.getfixturevalue(f"{name}_{sort}" if name in SPECIAL else sort)
 
 
 def make_label(**data):

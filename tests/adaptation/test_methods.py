@@ -10,8 +10,8 @@ from scipy.optimize import minimize_scalar
 from aet.adaptation import Align, Auto, Feedback, Mixture, Prior, Restandardise, Source, Tent
 from aet.adaptation.base import RADIUS, is_norm
 from aet.adaptation.beliefs import entropy
+from aet.adaptation.label_mix import label_mix
 from aet.adaptation.methods.align import moves
-from aet.adaptation.methods.prior import label_mix
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.errors import ConfigError

@@ -68,8 +68,8 @@ def test_gain_that_no_figure_tells_from_harm_is_never_trusted():
 
 def test_a_world_is_judged_by_the_others_alone():
     """A figure that only says which world it is looks perfect, unless the own world is left out."""
-    tensors = made(lambda x: x, worlds=40, each=4)
-    signs = torch.randint(0, 2, (40,), generator=torch.Generator().manual_seed(1)) * 2.0 - 1
+    tensors = made(lambda x: x, worlds=300, each=4)
+    signs = torch.randint(0, 2, (300,), generator=torch.Generator().manual_seed(1)) * 2.0 - 1
     tensors |= {"figures": tensors["world"][:, None].float(), "gain": 0.2 * signs[tensors["world"]]}
     assert Rehearsals(tensors).limit is None
 

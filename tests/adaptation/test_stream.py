@@ -14,7 +14,7 @@ from aet.adaptation import METHODS, Feedback, Stream
 from aet.adaptation.stream import HISTORY
 from aet.adaptation.trace import EVENTS, SAMPLE
 from aet.errors import ConfigError, FeedbackError, ForgottenRow
-from tests.adaptation.models import batch_of, everything, frame_of, inputs, served, three
+from tests.adaptation.models import SPECIAL, batch_of, everything, frame_of, inputs, served, three
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +163,7 @@ class TestAnswers:
 
 class TestApart:
     def test_streams_do_not_move_each_other(self, model):
-        streams = [model.stream(adapt=name) for name in METHODS if name != "dynamic"]  # of models trained for it
+        streams = [model.stream(adapt=name) for name in METHODS if name not in SPECIAL]
         calm, truth = served(model)
         calm.feedback(range(8), truth[:8])
         before = everything(calm)

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import aet
+from aet.attention.state import ElasticState
+from aet.levels import LEVELS
 from aet.statistics import label_shares
 from aet.token_moments import LEAST
 from aet.training.gather import DRIFTS, gather, layer_moments
@@ -73,6 +75,13 @@ def test_only_moments_are_kept_never_rows(scene):
     model, *_ = scene
     named = model.statistics.tensors()
     tokens = sum(t.numel() for name, t in named.items() if name.startswith("tokens."))
-    assert sum(t.numel() for t in named.values()) - tokens < 200 + 4 + 101 + 3 * DRIFTS
+    dials = sum(t.numel() for t in ElasticState.zeros(model).values())  # each has its Fisher, each norm its moments
+    levels = sum(t.numel() for name, t in named.items() if name.startswith("inputs."))
+    columns = sum(len(spec.columns) for spec in model.schema.inputs)
+    assert levels <= model.output.width * LEVELS * columns
+    classes = sum(t.numel() for name, t in named.items() if name.startswith("classes."))
+    assert classes <= model.output.width * 2 * model.config.model.dim * len(model.statistics.layers)
+    rest = sum(t.numel() for t in named.values()) - tokens - levels - classes
+    assert rest < 300 + 4 + 101 + 3 * DRIFTS + 2 * dials
     rows, count, dim = model.report["rows"], len(model.token_names()), model.config.model.dim
     assert tokens <= (model.output.width + rows // LEAST + 1) * count * dim + model.output.width + count

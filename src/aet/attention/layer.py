@@ -14,7 +14,9 @@ the projection's weights. There is no key shift: it adds the same number to ever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
@@ -127,28 +129,59 @@ class ElasticAttention(ElasticModule):
         self.qkv.bias.mul_(1 + scale).add_(shift)
 
 
-class ElasticNorm(nn.LayerNorm, ElasticModule):
-    """Layer norm whose output has a scale and a shift dial, (1, dim) each.
+class NormDials(ElasticModule):
+    """What every elastic norm has: a scale and a shift dial on its output, (1, dim) each, after `weight` and `bias`."""
 
-    x (B, T, dim) -> (B, T, dim)
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
+    weight: Tensor
+    bias: Tensor
 
     def dial_shapes(self) -> dict[str, tuple[int, ...]]:
         """(1, dim) each."""
-        return dict.fromkeys(("scale", "shift"), (1, *self.normalized_shape))
+        return dict.fromkeys(("scale", "shift"), (1, len(self.weight)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Norm, then the dials."""
+    def dressed(self, x: Tensor, plain: Tensor, mask: Tensor | None) -> Tensor:
+        """The norm's own output for x under the dials, or what `watched_norms` makes of it; all (B, T, dim)."""
+        watch = _WATCH.get()
+        if watch is not None:
+            return watch(self, x, plain, mask)
         dials = self.dials()
-        if not dials:
-            return super().forward(x)
-        return affine(super().forward(x), dials["scale"], dials["shift"])
+        return affine(plain, dials["scale"], dials["shift"]) if dials else plain
 
     def fold(self, dials: Mapping[str, Tensor]) -> None:
         """W ← (1 + scale)·w, b ← (1 + scale)·b + shift."""
         gain = 1 + dials["scale"].flatten()
         self.weight.mul_(gain)
         self.bias.mul_(gain).add_(dials["shift"].flatten())
+
+
+Watch = Callable[[NormDials, Tensor, Tensor, Tensor | None], Tensor]
+"""A norm, its input, its output without dials (B, T, dim), mask (B, T) or None -> what goes on in its place."""
+
+_WATCH: ContextVar[Watch | None] = ContextVar("aet_norm_watch", default=None)
+
+
+@contextmanager
+def watched_norms(watch: Watch) -> Iterator[None]:
+    """Within the context the norms hand their outputs to `watch`, one after the other; other threads are left alone."""
+    token = _WATCH.set(watch)
+    try:
+        yield
+    finally:
+        _WATCH.reset(token)
+
+
+class ElasticNorm(nn.LayerNorm, NormDials):
+    """Layer norm with dials.
+
+    x (B, T, dim), mask (B, T), which it does not need -> (B, T, dim)
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Norm, then the dials."""
+        return self.dressed(x, super().forward(x), mask)

@@ -9,6 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aet.attention.layer import NormDials, watched_norms
+from aet.attention.state import applied
 from aet.batch import Batch, some_rows
 from aet.drift import drifted
 from aet.focus import focus
@@ -65,6 +67,8 @@ def gathered(
         fisher=dial_fisher(model, sample),
         inputs=input_levels(model, sample),
         held_out=held_out(model, valid, logits) if model.output.probable else None,
+        norms=norm_moments(model, sample),
+        confusion_rows=None if confusion is None else len(valid),
     )
 
 
@@ -145,28 +149,50 @@ def input_levels(model: Model, sample: Batch) -> dict[str, Tensor] | None:
 
 
 def layer_moments(model: Model, batch: Batch, rows: int = 512) -> list[Moments]:
-    """Moments of each tapped layer over all rows, in pieces: E[x] and E[x²] add up."""
-    first: list[Tensor] = []
-    second: list[Tensor] = []
-    sizes: list[float] = []
+    """Moments of each tapped layer over all rows, in pieces."""
+    sums: list[Sums] = []
     for index in torch.arange(len(batch)).split(rows):
         taps: list[Tensor] = []
         piece = batch[index]
         _, mask = model.tokens(piece)
         model(piece, taps)
-        for i, tap in enumerate(taps):
-            real = mask if mask is not None and tap.shape[1] == mask.shape[1] else None
-            moments = Moments.of(tap, real)
-            size = float(tap.shape[0] * tap.shape[1] if real is None else real.sum())
-            if len(first) <= i:
-                sizes.append(0.0)
-                first.append(torch.zeros_like(moments.mean, dtype=torch.float64))
-                second.append(torch.zeros_like(moments.mean, dtype=torch.float64))
-            first[i] += size * moments.mean.double()
-            second[i] += size * (moments.std.double().square() + moments.mean.double().square())
-            sizes[i] += size
-    layers = []
-    for total, squares, tokens in zip(first, second, sizes, strict=True):
-        mean = total / tokens
-        layers.append(Moments(mean.float(), (squares / tokens - mean.square()).clamp_min(1e-6).sqrt().float()))
-    return layers
+        sums = sums or [Sums() for _ in taps]
+        for own, tap in zip(sums, taps, strict=True):
+            own.add(tap, mask if mask is not None and tap.shape[1] == mask.shape[1] else None)
+    return [own.moments() for own in sums]
+
+
+def norm_moments(model: Model, batch: Batch, rows: int = 512) -> dict[str, Moments]:
+    """Moments of each norm's output over all rows, by the norm's name."""
+    sums: dict[str, Sums] = {}
+
+    def watch(norm: NormDials, _: Tensor, plain: Tensor, mask: Tensor | None) -> Tensor:
+        sums.setdefault(norm.elastic_name, Sums()).add(plain, mask)
+        return plain
+
+    with applied(None), watched_norms(watch):
+        for index in torch.arange(len(batch)).split(rows):
+            model(batch[index])
+    return {name: own.moments() for name, own in sums.items()}
+
+
+class Sums:
+    """Moments of tokens that come in pieces: E[x] and E[x²] add up."""
+
+    def __init__(self) -> None:
+        self.first = self.second = torch.zeros((), dtype=torch.float64)
+        self.tokens = 0.0
+
+    def add(self, tokens: Tensor, mask: Tensor | None) -> None:
+        """Tokens (B, T, dim) where mask (B, T) is True, all without one."""
+        moments = Moments.of(tokens, mask)
+        size = float(tokens.shape[0] * tokens.shape[1] if mask is None else mask.sum())
+        self.first = self.first + size * moments.mean.double()
+        self.second = self.second + size * (moments.std.double().square() + moments.mean.double().square())
+        self.tokens += size
+
+    def moments(self) -> Moments:
+        """Of all so far."""
+        mean = self.first / self.tokens
+        std = (self.second / self.tokens - mean.square()).clamp_min(1e-6).sqrt()
+        return Moments(mean.float(), std.float())

@@ -8,7 +8,7 @@ import aet
 from aet.adaptation.methods.dynamic import Dynamic
 from aet.attention.state import ElasticState, applied, merge
 from aet.errors import ConfigError
-from tests.adaptation.models import DYNAMIC, batch_of, frame_of
+from tests.adaptation.models import SPECIAL, batch_of, frame_of
 from tests.made import quick, sentences
 
 
@@ -101,7 +101,7 @@ def test_a_stream_serves_undoes_and_reports(dynamic_model, tmp_path):
 
 
 def test_a_model_without_input_dials():
-    model = aet.train(sentences(), target="y", config=quick(epochs=2, attention=DYNAMIC))
+    model = aet.train(sentences(), target="y", config=quick(epochs=2, **SPECIAL["dynamic"]))
     method = Dynamic(model)
     batch = model.encode(sentences(40, 3))
     assert method(batch).shape == (40, 2)

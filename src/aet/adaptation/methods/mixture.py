@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
-from aet.adaptation.methods.prior import label_mix
+from aet.adaptation.label_mix import label_mix
 from aet.attention.state import ElasticState
 from aet.batch import Batch
 from aet.errors import ConfigError

@@ -8,72 +8,16 @@ posterior. Reversible, moves only the head's bias; wrong where p(x|y) moved too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
-import torch
 from torch import Tensor
 
-from aet.adaptation.base import METHODS, RADIUS, Method
-from aet.attention.state import ElasticState, applied
-from aet.batch import Batch
-from aet.outputs.label import LabelOutput
-
-
-def label_mix(probabilities: Tensor, source: Tensor, rounds: int = 100, prior_rows: float = 10.0) -> Tensor:
-    """The mix (C,) that explains `probabilities` (N, C), given the source's mix (C,).
-
-    `prior_rows` rows of the source's mix are counted in, so that few rows move little and no class vanishes.
-
-    >>> import torch
-    >>> p = torch.tensor([[0.9, 0.1]]).repeat(1000, 1)
-    >>> label_mix(p, torch.tensor([0.5, 0.5]))[0] > 0.95
-    tensor(True)
-    """
-    mix = source
-    for _ in range(rounds):
-        weighted = probabilities * (mix / source)
-        posterior = weighted / weighted.sum(-1, keepdim=True).clamp_min(1e-12)
-        new = (posterior.sum(0) + prior_rows * source) / (len(probabilities) + prior_rows)
-        moved = float((new - mix).abs().max())
-        mix = new
-        if moved < 1e-6:
-            break
-    return mix
+from aet.adaptation.base import METHODS
+from aet.adaptation.label_mix import LabelMix, label_mix
 
 
 @METHODS.register("prior")
-class Prior(Method):
+class Prior(LabelMix):
     """Settings: `window` rows that the mix is estimated over."""
 
-    defaults: ClassVar[dict[str, Any]] = {"window": 512}
-    needs: ClassVar[tuple[str, ...]] = ("label",)
-
-    def reset(self) -> None:
-        """Back to the source, with no rows seen."""
-        super().reset()
-        output, mix = self.model.output, self.model.known_statistics().label_mix
-        assert isinstance(output, LabelOutput)
-        assert mix is not None
-        self.output, self.mix = output, mix
-        self.recent = torch.empty(0, output.width)
-
-    def propose(self, batch: Batch) -> ElasticState:
-        """The bias from the window that ends with this batch."""
-        if len(batch):
-            with applied(None):
-                p = self.output.probabilities(self.model.logits(batch))
-            self.passes += len(batch)
-            p = p[p.isfinite().all(-1)].cpu()
-            self.recent = torch.cat([self.recent, p])[-self.settings["window"] :].clone()
-            ratio = (label_mix(self.recent, self.mix) / self.mix).log().to(self.model.device)
-            self.state = self.state.updated({"output.bias": self.output.temperature * ratio}).clipped(RADIUS)
-        return self.state
-
-    def memory(self) -> dict[str, Tensor]:
-        """The window of probabilities."""
-        return {"recent": self.recent}
-
-    def load_memory(self, memory: Mapping[str, Tensor]) -> None:
-        """Take back the window."""
-        self.recent = memory["recent"]
+    def weights(self) -> Tensor:
+        """The formula above."""
+        return label_mix(self.recent, self.mix) / self.mix

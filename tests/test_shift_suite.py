@@ -170,7 +170,7 @@ def test_late_labels_train_auto_and_peers(models):
     assert len(rows) == len(set(rows)) == proposal["labels"] == 5
     assert all(whole.due[row] <= at for at, new in came for row in new)
     assert proposal["moved"] > 0
-    tuned = shift_run.with_labels(whole, came, shift.WITH_LABELS["last layer"])
+    tuned = shift_run.with_labels(whole, came, shift.WITH_LABELS["full fine-tuning"])
     assert tuned["accuracy"] != tuned["source"]
     assert shift_run.with_labels(whole, [], shift.WITH_LABELS["last layer"])["accuracy"] == tuned["source"]
 
@@ -186,7 +186,7 @@ def test_costly_methods_answer_some_rows(models):
 
 
 def test_the_code_of_a_method_is_part_of_its_key():
-    codes = [shift_run.code_of(f"aet.adaptation.{name}") for name in ("tent", "prior", "auto", "tent")]
+    codes = [shift_run.code_of(f"aet.adaptation.methods.{name}") for name in ("tent", "prior", "auto", "tent")]
     assert len(set(codes)) == 3
     assert codes[0] == codes[3]
 

@@ -39,9 +39,10 @@ FIGURES = (
 def figures(source: Tensor, proposal: Tensor, usual: float, mix: Tensor) -> Tensor:
     """The figures (F,), in the order of `FIGURES`; usual: mean confidence on validation rows, mix (C,): the source's.
 
+    >>> import torch
     >>> p = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
-    >>> figures(p, p, usual=0.85, mix=torch.tensor([0.5, 0.5]))[6:11].abs().max()
-    tensor(0., dtype=torch.float64)
+    >>> figures(p, p, usual=0.85, mix=torch.tensor([0.5, 0.5]))[6:10].abs().max() < 1e-6
+    tensor(True)
     """
     p, q, mix = source.double(), proposal.double(), mix.double()
     rows, classes = torch.arange(len(p)), p.shape[1]

@@ -100,14 +100,14 @@ def test_every_method_is_found_and_paired_with_the_source(found):
     streams = {stream for _, stream, _ in figures}
     methods = {method for _, _, method in figures}
     assert streams == {"reset", "again"}
-    assert {"auto", "align", "tent", "auto: served", "auto, 16 labels: served", "full fine-tuning"} <= methods
+    assert {"auto", "align", "eata", "auto: served", "auto, 16 labels: served", "full fine-tuning"} <= methods
     for (_, stream, method), own in figures.items():
         assert own["accuracy"] - own["source"] == pytest.approx(-own["harm"]), method
         assert own["low"] <= own["harm"] <= own["high"]
         assert own["rows"] == (160 if stream == "reset" else 80)
         assert ("last less first" in own) == (stream == "again")
     assert figures["tiny", "reset", "auto: served"]["harm"] == 0, "nothing is served before labels speak for it"
-    assert figures["tiny", "reset", "tent"]["forwards"] == 4
+    assert figures["tiny", "reset", "eata"]["forwards"] == 4
     assert figures["tiny", "reset", "auto"]["oracle"] > figures["tiny", "reset", "auto"]["source"] + 5
 
 
@@ -204,11 +204,11 @@ def test_tables_picture_and_agreement(found, tmp_path, capsys):
     worse = {key: {**own, "accuracy": own["accuracy"] - 1, "harm": own["harm"] + 1} for key, own in figures.items()}
     made = records([figures, {**worse, ("tiny", "reset", "dynamic"): {"refused": 1.0}}])
     by = {(r.method, r.stream, r.metric): r for r in made}
-    harm = by["tent", "reset", "harm"]
-    assert (harm.seeds, harm.value) == (2, pytest.approx(figures["tiny", "reset", "tent"]["harm"] + 0.5))
-    low, mean, high = (by["prior", "reset", f"harm{side}"].value for side in (" low", "", " high"))
+    harm = by["eata", "reset", "harm"]
+    assert (harm.seeds, harm.value) == (2, pytest.approx(figures["tiny", "reset", "eata"]["harm"] + 0.5))
+    low, mean, high = (by["mixture", "reset", f"harm{side}"].value for side in (" low", "", " high"))
     assert low < mean < high
-    assert by["tent", "worst of 2 streams", "harm"].value >= harm.value
+    assert by["eata", "worst of 2 streams", "harm"].value >= harm.value
     assert ("dynamic", "reset", "refused") in by
     show(made)
     assert "refused" in capsys.readouterr().out

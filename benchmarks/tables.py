@@ -175,13 +175,16 @@ Method = Callable[[Parts, int], np.ndarray]
 """A split and a seed -> answers to the test rows."""
 
 
-def ours(parts: Parts, seed: int, **config: Any) -> np.ndarray:
-    """`aet.train` with its defaults; the column `split` as its time makes the common validation rows the latest."""
+def fitted(parts: Parts, seed: int, **config: Any) -> aet.Model:
+    """`aet.train` with its defaults but for `config`.
+
+    The column `split` as its time makes the common validation rows the latest.
+    """
     rows = pd.concat([parts.train.assign(split=0), parts.valid.assign(split=1)], ignore_index=True)
     share = len(parts.valid) / len(rows)
     train = {**config.pop("train", {}), "valid": share}
     kinds = {**dict.fromkeys(parts.numbers, "number"), **dict.fromkeys(parts.categories, "category")}
-    model = aet.train(
+    return aet.train(
         rows,
         "answer",
         time="split",
@@ -190,6 +193,11 @@ def ours(parts: Parts, seed: int, **config: Any) -> np.ndarray:
         seed=seed,
         config={**config, "train": train},
     )
+
+
+def ours(parts: Parts, seed: int) -> np.ndarray:
+    """`aet.train` with its defaults."""
+    model = fitted(parts, seed)
     return model.predict(parts.test.drop(columns="answer"))["prediction"].to_numpy()
 
 

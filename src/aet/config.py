@@ -45,6 +45,16 @@ class Section(BaseModel):
             raise ConfigError(explain(cls, error, where)) from error
 
 
+def members(given: Any) -> Any:
+    """How many members a wide path has: a whole number, 0 for no path, or "auto"."""
+    if given == "auto" or (isinstance(given, int) and not isinstance(given, bool) and given >= 0):
+        return given
+    raise PydanticCustomError("members", "Input should be a whole number, 0 or more, or 'auto'")
+
+
+WideMembers = Annotated[int | Literal["auto"], PlainValidator(members)]
+
+
 class ModelConfig(Section):
     """The trunk."""
 
@@ -54,6 +64,11 @@ class ModelConfig(Section):
     expansion: PositiveFloat = Field(2.0, description="Hidden width of a block's MLP over dim.")
     dropout: float = Field(0.1, ge=0, lt=1)
     norm: Literal["layer", "rms", "batch"] = Field("layer", description="Kind of the trunk's norms.")
+    wide: WideMembers = Field(
+        "auto",
+        description="Members of the wide path beside the trunk, 0 for none; auto: 8 where every input is a single "
+        "number or category column and members is 1, else none.",
+    )
     members: PositiveInt = Field(1, description="Members of a batch ensemble; each passes through the trunk.")
     attention: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Mechanisms of attention that are on, by name, with their settings."

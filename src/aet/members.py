@@ -73,10 +73,16 @@ class MemberTrunk(Trunk):
 
         return applied(ElasticState({name: repeat(name, dial) for name, dial in state.items()}))
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None, taps: list[Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        taps: list[Tensor] | None = None,
+        parts: list[Tensor] | None = None,
+    ) -> Tensor:
         """Summary of each member; `taps` as in `Trunk.forward`, over all members."""
         with self.repeated(len(tokens)):
-            return super().forward(*self.spread(tokens, mask), taps)
+            return super().forward(*self.spread(tokens, mask), taps, parts)
 
     def focus(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """The members' mean of `Trunk.focus`, (B, T)."""

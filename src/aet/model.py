@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aet.answering import Answering
+from aet.attention.chosen import own_draws
 from aet.attention.state import ElasticState, active, applied, elastic_modules, name_elastic
 from aet.batch import Batch
 from aet.config import Config
@@ -25,6 +26,7 @@ from aet.outputs import OUTPUTS, Output
 from aet.schema import Schema
 from aet.statistics import SourceStatistics
 from aet.trunk import Trunk, worlds
+from aet.wide import Wide, wide_members
 
 if TYPE_CHECKING:
     from aet.adaptation.stream import Stream
@@ -101,6 +103,9 @@ class Model(Answering, nn.Module):
         tokens = len(self.token_names())
         self.trunk = Trunk(*shape) if settings.members == 1 else MemberTrunk(settings.members, tokens, *shape)
         grow(self.trunk, settings.adapter, settings.prefix)
+        if wide := wide_members(settings, self.schema.inputs):
+            with own_draws():
+                self.trunk.wide = Wide(wide, tokens, settings.dim, settings.dropout)
         cost = self.config.columns.gate
         self.gate = ColumnGate(self.owners(), settings.dim, cost) if cost else None
         return name_elastic(self)

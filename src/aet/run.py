@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from aet.attention.state import load_tensors
-from aet.config import Config
+from aet.config import Config, read_yaml
 from aet.errors import AetError, RunError
 from aet.schema import Schema
 from aet.statistics import SourceStatistics
@@ -116,7 +116,7 @@ def load(folder: str | Path) -> Model:
     for name in (CONFIG, WEIGHTS, STATISTICS):
         verify(folder / name, described["sha256"].get(name))
     try:
-        config = Config.read(folder / CONFIG)
+        config = read_config(folder / CONFIG)
         model = Model(Schema.from_dict(described["schema"]), config)
         for name, part in model.parts():
             part.load_settings(described["inputs"][name])
@@ -151,6 +151,14 @@ def load(folder: str | Path) -> Model:
         verify(folder / FISHER, described["sha256"][FISHER])
         model.fisher = load_tensors(folder / FISHER)
     return model.eval()
+
+
+def read_config(path: Path) -> Config:
+    """The settings of a run; one that does not name the wide path is from before there was one."""
+    given = read_yaml(path)
+    if isinstance(given.get("model"), dict):
+        given["model"] = {"wide": 0, **given["model"]}
+    return Config.read(given)
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from aet.attention.mechanisms import MECHANISMS
 from aet.attention.norms import NORMS
 from aet.attention.state import ElasticModule, ElasticState, active, applied
 from aet.errors import ConfigError, nearest
+from aet.wide import Wide
 
 DYNAMIC = "dynamic"
 """The name under `model.attention` of the network that emits the elastic state."""
@@ -84,27 +85,49 @@ class Trunk(nn.Module):
         """Which world each row of the training batch is from (B,); None if all are of one."""
         self.emits = True
         """Whether the training batch is answered under the emitted state."""
+        self.wide: Wide | None = None
+        """The path beside the blocks (`model.wide`)."""
         self.dynamic: StateNetwork | None = None
         if DYNAMIC in attention:
             with own_draws():
                 numbers = sum(math.prod(shape) for part in self.parts() for shape in part.dial_shapes().values())
                 self.dynamic = StateNetwork(dim, numbers, **attention[DYNAMIC])
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None, taps: list[Tensor] | None = None) -> Tensor:
-        """Summary of each row; `taps` collects each block's output (B, T, dim) and the summary (B, 1, dim)."""
+    def forward(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        taps: list[Tensor] | None = None,
+        parts: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Summary of each row; `taps` collects each block's output (B, T, dim) and the summary (B, 1, dim).
+
+        `parts` collects what the summary was joined from, (B, ·, dim) each: the blocks' and the wide path's members.
+        """
         if self.dynamic is not None and self.training and self.emits and active() is None:
             with applied(self.simulated(self.dynamic, tokens, mask)):
-                return self.answered(tokens, mask, taps)
-        return self.answered(tokens, mask, taps)
+                return self.answered(tokens, mask, taps, parts)
+        return self.answered(tokens, mask, taps, parts)
 
-    def answered(self, tokens: Tensor, mask: Tensor | None, taps: list[Tensor] | None = None) -> Tensor:
+    def answered(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None,
+        taps: list[Tensor] | None = None,
+        parts: list[Tensor] | None = None,
+    ) -> Tensor:
         """`forward` under the active state."""
+        members = None if self.wide is None else self.wide(tokens, mask)  # (B, k, dim)
         bias = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
         for block in self.blocks:
             tokens = block(tokens, bias)
             if taps is not None:
                 taps.append(tokens)
         summary: Tensor = self.pool(self.norm(tokens, mask), mask)[0]
+        if self.wide is not None and members is not None:
+            if parts is not None:
+                parts += [summary[:, None], members]
+            summary = self.wide.joined(summary, members)
         if taps is not None:
             taps.append(summary[:, None])
         return summary
@@ -149,7 +172,7 @@ class Trunk(nn.Module):
         """How much of the summary comes from each token, (B, T), each row summing to one.
 
         Attention rollout (Abnar and Zuidema 2020, 2005.00928): the product of ½(A + I) over the blocks, A the
-        head-averaged weights, read through the pooling weights.
+        head-averaged weights, read through the pooling weights. Of a wide path it knows nothing.
         """
         bias = None if mask is None else mask[:, None, None, :]
         eye = torch.eye(tokens.shape[1], device=tokens.device, dtype=tokens.dtype)

@@ -236,7 +236,7 @@ def test_accumulated_batches_make_the_step_of_one_large_batch(weighted):
 
 def gradients(model, batch):
     model.zero_grad()
-    batch_loss(SimpleNamespace(model=model), (), model.trunk, batch).backward()
+    batch_loss(SimpleNamespace(model=model, switches=()), (), model.trunk, batch).backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -300,7 +300,7 @@ def test_the_batches_of_an_epoch_add_up_to_the_gradient_of_the_rows_given_as_oft
     repeated = train[torch.arange(120).repeat_interleave(counts)]
     with torch.no_grad():
         assert history[0]["loss"] == pytest.approx(
-            float(batch_loss(SimpleNamespace(model=model), (), model.trunk, repeated)), rel=1e-6
+            float(batch_loss(SimpleNamespace(model=model, switches=()), (), model.trunk, repeated)), rel=1e-6
         )  # summed in float32
 
 

@@ -172,7 +172,10 @@ def found_rate(model: Model, train: Batch) -> float:
 def batch_loss(
     run: Run, switches: Sequence[Switch], trunk: Callable[..., Tensor], batch: Batch, terms: bool = True
 ) -> Tensor:
-    """(1/B) Σ w_i l_i of one batch + Σ terms of the switches; weights are `relative`, `trunk` may be compiled."""
+    """(1/B) Σ w_i l_i of one batch + Σ terms of the switches; weights are `relative`, `trunk` may be compiled.
+
+    With a wide path half of it is that of the joint answer, half that of the parts, each of which answers for itself.
+    """
     assert batch.target is not None
 
     def forward(tokens: Tensor, mask: Tensor | None) -> Tensor:
@@ -182,11 +185,18 @@ def batch_loss(
     tokens, run.mask = run.model.tokens(batch)
     for switch in switches:
         tokens = switch.tokens(run, tokens, batch)
-    logits = forward(tokens, run.mask)
+    parts: list[Tensor] = []
+    if run.model.trunk.wide is None:
+        logits = forward(tokens, run.mask)
+    else:
+        logits = run.model.output(trunk(tokens, run.mask, None, parts))
     seen = Pass(batch, tokens, run.mask, logits, run.model.output.losses(logits, batch.target), forward)
     for switch in switches:
         seen.losses = switch.losses(run, seen)
     loss = seen.mean(seen.losses)
+    if parts:
+        alone = [seen.mean(seen.again(run, run.model.output.head(part))) for part in parts]
+        loss = (loss + torch.stack(alone).mean()) / 2
     if run.model.gate is not None:
         loss = loss + run.model.gate.penalty()
     for switch in switches if terms else ():

@@ -6,7 +6,7 @@ import torch
 import aet
 from aet.drift import drifted, worlds
 
-from ..made import mixed, quick
+from .made import mixed, quick
 
 
 @pytest.fixture(scope="module")

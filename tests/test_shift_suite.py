@@ -106,8 +106,8 @@ def test_every_method_is_found_and_paired_with_the_source(found):
         assert own["low"] <= own["harm"] <= own["high"]
         assert own["rows"] == (160 if stream == "reset" else 80)
         assert ("last less first" in own) == (stream == "again")
-    assert figures["tiny", "reset", "auto: served"]["harm"] == 0, "nothing is served before labels speak for it"
-    assert figures["tiny", "reset", "eata"]["forwards"] == 4
+    assert figures["tiny", "reset", "auto: served"]["harm"] == 0, "so few rows were not rehearsed with"
+    assert figures["tiny", "reset", "align"]["forwards"] == 4
     assert figures["tiny", "reset", "auto"]["oracle"] > figures["tiny", "reset", "auto"]["source"] + 5
 
 

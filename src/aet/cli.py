@@ -257,6 +257,9 @@ def stream(
     delay: Annotated[int, typer.Option(min=0, help="Rows served before an answer comes.")] = 64,
     adapt: Annotated[str, typer.Option(help="Method that proposes states.")] = "auto",
     guard: Annotated[str, typer.Option(help="earned, likely, always or never.")] = "earned",
+    unlabelled: Annotated[
+        str, typer.Option(help="When to serve what no label has spoken for: never, cautious or always.")
+    ] = "cautious",
     compare_methods: Annotated[str, typer.Option(help="Methods run beside: restandardise,align,tent,prior.")] = "",
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the stream's state and record.")] = None,
     report: Annotated[
@@ -284,6 +287,7 @@ def stream(
             delay=delay,
             adapt=adapt,
             guard=guard,
+            unlabelled=unlabelled,
             methods=[name.strip() for name in compare_methods.split(",") if name.strip()],
             seed=seed,
             bar=row_bar if here.progress else None,

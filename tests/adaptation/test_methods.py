@@ -354,7 +354,7 @@ class TestAuto:
         wrong = Batch(values=rows.values, target=(rows.target + 1) % 3)
         auto.label(wrong)
         assert accuracy(model, auto.state, batch_of(model, 200, 5)) < accuracy(model, None, batch_of(model, 200, 5))
-        auto.label(batch_of(model, 32, 3))
+        auto.label(batch_of(model, 8, 3))
         assert auto.state.size() == 0
         assert auto.follows == "the source"
 

@@ -236,7 +236,7 @@ def test_the_gate_writes_nothing(model, tmp_path):
     with pytest.raises(UpdateRefused, match=r"forgets .* at most 0 are allowed, and no model was written") as refused:
         model.update(
             frame,
-            config={"train": {"epochs": 20, "lr": 0.02}},
+            config={"train": {"epochs": 20, "lr": 0.05}},
             gate=0,
             compare=False,
             old=signs(240),

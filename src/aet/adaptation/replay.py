@@ -89,6 +89,7 @@ def replay(
     delay: int = 64,
     adapt: str = "auto",
     guard: str = "earned",
+    unlabelled: str = "cautious",
     methods: Sequence[str] = (),
     seed: int = 0,
     title: str = "",
@@ -100,7 +101,7 @@ def replay(
     `delay` more rows were served, if need be in the next part. `methods` run beside, for comparison. Rows without a
     true answer are served and not scored.
     """
-    stream = Stream(model, adapt=adapt, guard=guard, seed=seed)
+    stream = Stream(model, adapt=adapt, guard=guard, unlabelled=unlabelled, seed=seed)
     beside = {name: METHODS[name](model) for name in methods if name != "source"}  # which is always there
     scores = Scores(model, ["source", "proposal", "served", *beside])
     late = LateLabels(stream, scores, delay)

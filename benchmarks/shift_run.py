@@ -154,9 +154,9 @@ def served(case: Case, labels: bool) -> tuple[Figures, Figures, list[tuple[int, 
     for start, end in case.scenario.segments():
         stream = case.model.stream(adapt="auto", seed=case.seed)
 
-        def watch(checked: Any, source: Tensor, proposal: Tensor, serving: bool) -> None:
+        def watch(checked: Any, source: Tensor, proposal: Tensor, served: Tensor, serving: bool) -> None:
             proposals.append(proposal)
-            answers.append(proposal if serving else source)
+            answers.append(served)
 
         stream.watch = watch
         plan = list(asked_in(start, end)) if labels else []

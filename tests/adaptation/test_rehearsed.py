@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import aet
-from aet.adaptation import Auto
 from aet.adaptation.comparison import FIGURES, figures, information, repeats
 from aet.adaptation.rehearse import ROWS, aged, drawn, rehearse
-from aet.adaptation.rehearsed import K, Rehearsals
+from aet.adaptation.rehearsed import K, Rehearsals, Verdict
+from aet.attention.state import applied
 from tests.adaptation.models import inputs, three
 from tests.made import quick
 
@@ -121,23 +121,50 @@ def test_a_stream_serves_what_rehearsals_trust(rehearsed, monkeypatch):
     assert served_by(rehearsed.stream(unlabelled="never"), worn) == 0
     assert served_by(rehearsed.stream(unlabelled="always"), worn) == 1
     assert served_by(rehearsed.stream(guard="never", unlabelled="always"), worn) == 0
-    monkeypatch.setattr(Auto, "trusted", property(lambda self: True))
+    monkeypatch.setattr(Rehearsals, "verdict", lambda self, figures: Verdict(True, 5.0, 16, 16))
     trusting = rehearsed.stream()
-    assert served_by(trusting, worn) == 1
+    assert served_by(trusting, worn) > 0.5
     assert trusting.serving
     assert not trusting.guard.serving
+    assert trusting.served_state is trusting.method.mixture.state
+
+
+def test_labels_that_train_do_not_end_the_trust_before_the_guard_has_spoken(rehearsed, monkeypatch):
+    """The proposal moves on with its labels; what rehearsals trust is served until it has earned its place."""
+    monkeypatch.setattr(Rehearsals, "verdict", lambda self, figures: Verdict(True, 5.0, 16, 16))
+    stream, worn = rehearsed.stream(), three(512, 7, shift=2.0, gain=0.4)
+    served_by(stream, worn)
+    ids = stream.ask(6)
+    stream.feedback(ids, worn["y"].iloc[ids].tolist())
+    assert stream.method.taught
+    assert stream.served_state is stream.method.mixture.state is not stream.state
+    answers = stream.predict(inputs(worn.head(32)))
+    with applied(stream.served_state):
+        expected = rehearsed.output.answers(rehearsed.logits(rehearsed.encode(worn.head(32))))
+    assert answers["prediction"].tolist() == expected["prediction"].tolist()
+    assert stream.trace.served["proposal"] > 0
 
 
 def test_labels_that_speak_against_it_end_the_trust(rehearsed, monkeypatch):
-    monkeypatch.setattr(Auto, "trusted", property(lambda self: True))
+    monkeypatch.setattr(Rehearsals, "verdict", lambda self, figures: Verdict(True, 5.0, 16, 16))
     stream = rehearsed.stream()
-    stream.predict(inputs(three(128, 7)))
+    served_by(stream, three(512, 7))
     assert stream.serving
-    for _ in range(8):
-        stream.guard.update(-1.0, 1.0)
+    stream.method.labels, stream.method.losses = 8, torch.tensor([1.0, 2.0], dtype=torch.float64)
     assert not stream.serving
+    stream.method.labels = 7
+    assert stream.serving
+    stream.method.labels = 8
     stream.predict(inputs(three(8, 8)))
     assert stream.trace.events[-1]["kind"] == "held"
+
+
+def test_always_is_always_until_labels_speak_against_it(rehearsed):
+    stream = rehearsed.stream(unlabelled="always")
+    assert stream.served_state is stream.state
+    for _ in range(8):
+        stream.guard.update(-1.0, 1.0)
+    assert stream.served_state is None
 
 
 def test_unknown_mode(rehearsed):

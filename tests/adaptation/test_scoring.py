@@ -27,7 +27,7 @@ def scored(model, frame):
     scores.begin("one")
     checked = model.check(frame)
     logits = model.logits(model.encode(checked.frame))
-    scores.note(checked, logits, logits, False, {})
+    scores.note(checked, logits, logits, logits, False, {})
     return scores, logits
 
 

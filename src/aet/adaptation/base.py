@@ -65,9 +65,9 @@ class Method:
         return ""
 
     @property
-    def trusted(self) -> bool:
-        """Whether evidence without labels says that the proposal is to be served; never, for a method without any."""
-        return False
+    def trusted(self) -> ElasticState | None:
+        """The state that evidence without labels says is to be served; None for a method without such evidence."""
+        return None
 
     @property
     def why(self) -> str:

@@ -77,12 +77,18 @@ class Scores:
         return target, known, given & ~known
 
     def note(
-        self, checked: Checked, source: Tensor, proposal: Tensor, serving: bool, beside: dict[str, Method]
+        self,
+        checked: Checked,
+        source: Tensor,
+        proposal: Tensor,
+        served: Tensor,
+        serving: bool,
+        beside: dict[str, Method],
     ) -> None:
         """Score a batch; methods run beside answer it and learn from it here."""
         target, known, unknown = self.targets(checked.frame)
         output, rows = self.model.output, torch.from_numpy(np.flatnonzero(known))
-        logits = {"source": source, "proposal": proposal, "served": proposal if serving else source}
+        logits = {"source": source, "proposal": proposal, "served": served}
         if beside:
             batch = self.model.encode(checked.frame)
             logits |= {name: method(batch) for name, method in beside.items()}

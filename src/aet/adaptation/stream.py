@@ -39,7 +39,7 @@ UNLABELLED = ("never", "cautious", "always")
 """When a proposal is served that no label has spoken for."""
 
 
-Watch = Callable[[Checked, Tensor, Tensor, bool], None]
+Watch = Callable[[Checked, Tensor, Tensor, Tensor, bool], None]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ class Stream:
         model: the source.
         adapt: method that proposes a state: "auto", or any other registered one.
         guard: "earned" (default), "likely", "always", "never", or a `Guard`.
-        unlabelled: when a proposal is served that no labels have spoken for: "cautious" (default: where the method's
-            rehearsals do, and the labels do not speak against it), "always" (unless they do), or "never".
+        unlabelled: what is served until labels have earned the proposal its place: "cautious" (default: a state that
+            the method's rehearsals trust, else the source), "always" (the proposal, unless labels speak against it) or
+            "never" (the source).
         keep: rows kept for late labels.
         compare: also give the source's answer beside each served one, which costs a pass.
         transductive: adapt on a batch before answering it, not after.
@@ -108,7 +109,8 @@ class Stream:
         self.trace = Trace(model)
         self.rows = self.labels = self.asked = 0
         self.watch: Watch | None = None
-        """Called for each batch with its good rows, the source's and the proposal's logits; costs both passes."""
+        """Called for each batch with its good rows, the logits of source, proposal and those served, and whether those
+        are an adapted state's; costs all passes."""
         self._history: deque[Snapshot] = deque(maxlen=HISTORY)
         self._merged: tuple[ElasticState, Model] | None = None
         self._last: ElasticState | None = None
@@ -123,10 +125,19 @@ class Stream:
 
     @property
     def serving(self) -> bool:
-        """Whether the proposal's answers are served now: because the guard says so, or `unlabelled` does."""
-        if self.guard.serving or not self.guard.needs_labels or self.guard.against or self.unlabelled == "never":
-            return self.guard.serving
-        return self.unlabelled == "always" or self.method.trusted
+        """Whether an adapted state answers now: because the guard says so, or `unlabelled` does."""
+        return self.served_state is not None
+
+    @property
+    def served_state(self) -> ElasticState | None:
+        """The state that answers now: the proposal's, the one trusted without labels, or None for the source's."""
+        if self.guard.serving:
+            return self.method.state
+        if not self.guard.needs_labels or self.unlabelled == "never":
+            return None
+        if self.unlabelled == "cautious":
+            return self.method.trusted
+        return None if self.guard.against else self.method.state
 
     def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One answer a row, in order.
@@ -149,16 +160,18 @@ class Stream:
         if self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch before answering it")
         self._move(lambda: self.method.propose(batch), "moments of a batch", remember=False)
-        serving = self._decided()
-        started = time.perf_counter()
+        self._decided()
+        state, started = self.served_state, time.perf_counter()
+        serving = state is not None
         source = None if serving and not self.compare else self.model.logits(batch)
-        served = self._proposal(batch) if serving else source
+        served = source if state is None else self._adapted(batch, state)
         assert served is not None
         self.trace.passes["served"] += len(batch) * (1 + (serving and self.compare))
         self.trace.seconds["answering"] += time.perf_counter() - started
         if self.watch is not None:
             source = self.model.logits(batch) if source is None else source
-            self.watch(checked, source, served if serving else self._proposal(batch), serving)
+            proposal = served if state is self.method.state else self._adapted(batch, self.method.state)
+            self.watch(checked, source, proposal, served, serving)
         if not self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch")
         answers = self.model.output.answers(served, proba)
@@ -179,9 +192,8 @@ class Stream:
         for sentence in checked.problems.values():
             self.trace.event(self.rows, "quarantined", sentence)
 
-    def _proposal(self, batch: Batch) -> Tensor:
-        """The proposal's logits; a state unchanged since the last batch is folded into a copy of the model."""
-        state = self.method.state
+    def _adapted(self, batch: Batch, state: ElasticState) -> Tensor:
+        """The logits under a state; one unchanged since the last batch is folded into a copy of the model."""
         if self.method.corrects:
             passes = self.method.passes
             logits = self.method.answer(batch)
@@ -272,15 +284,13 @@ class Stream:
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
 
-    def _decided(self) -> bool:
-        """Whether the proposal is served; a change of mind is written down with its reason."""
-        serving = self.serving
-        if serving != self._served:
-            self._served = serving
-            labels = self.guard.serving == serving and (serving or self.guard.against or self.unlabelled == "never")
-            reason = self.guard.reason() if labels else self.method.why
-            self.trace.event(self.rows, "served" if serving else "held", reason)
-        return serving
+    def _decided(self) -> None:
+        """Write down a change of mind about who answers, with its reason."""
+        if self.serving != self._served:
+            self._served = not self._served
+            by_labels = self.guard.serving or (self.unlabelled == "always" and self.guard.against)
+            reason = self.guard.reason() if by_labels or self.unlabelled == "never" else self.method.why
+            self.trace.event(self.rows, "served" if self._served else "held", reason)
 
     def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:
         """Block by block: score the rows, then let the method train on them."""

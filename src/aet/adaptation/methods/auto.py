@@ -10,8 +10,9 @@ label's say halves with each `half_life` labels after it,
 decide: the base with the least L_b, and what labels taught on top of it unless E_b > 0. So a state that learned one
 stretch of a stream steps aside where that no longer helps, before the guard has to see it lose.
 
-Before labels have spoken the base `mixture` is proposed, and it is `trusted` where what it and the source answer to the
-last `EVIDENCE` rows that both answered looks like the rehearsed stretches in which it won (`aet.adaptation.rehearsed`).
+The base `mixture` is `trusted`, to be served until the proposal has earned it, where what it and the source answer to
+the last `EVIDENCE` rows that both answered looks like the rehearsed stretches in which it won
+(`aet.adaptation.rehearsed`), and while its loss on labels is not above the source's.
 How the settings were chosen: docs/lab/adaptation.md and docs/lab/auto.md.
 """
 
@@ -35,6 +36,9 @@ from aet.batch import Batch
 from aet.outputs.label import LabelOutput
 
 EVIDENCE = 64
+"""Rows answered by both."""
+FEW = 8
+"""Labels from which they say whether `mixture` is trusted any more."""
 
 
 @METHODS.register("auto")
@@ -83,9 +87,10 @@ class Auto(Method):
         return base + ", and what labels taught on top" * self.taught
 
     @property
-    def trusted(self) -> bool:
-        """Whether rehearsals speak for what is proposed: only `mixture` was rehearsed."""
-        return self.chosen is self.mixture and self.verdict is not None and self.verdict.trusted
+    def trusted(self) -> ElasticState | None:
+        """The state of `mixture` where rehearsals speak for it, and labels, if there are `FEW`, for it as a base."""
+        heard = self.labels < FEW or self.base > 0
+        return self.mixture.state if self.mixture and self.verdict and self.verdict.trusted and heard else None
 
     @property
     def why(self) -> str:

@@ -67,10 +67,11 @@ def accuracy(model: aet.Model, stream: Stream, clean: pd.DataFrame) -> tuple[flo
     """Served and proposal accuracy on the clean rows, the state held as it is."""
     target = model.output.encode(clean[["target"]])
     batch = model.encode(clean)
-    with aet.attention.state.applied(stream.state):
-        proposal = float(model.output.scores(model.logits(batch), target).mean())
-    source = float(model.output.scores(model.logits(batch), target).mean())
-    return 100 * (proposal if stream.guard.serving else source), 100 * proposal
+    found = []
+    for state in (stream.served_state, stream.state):
+        with aet.attention.state.applied(state):
+            found.append(100 * float(model.output.scores(model.logits(batch), target).mean()))
+    return found[0], found[1]
 
 
 def poisoned(stream: Stream, clean: pd.DataFrame, rng: np.random.Generator) -> None:

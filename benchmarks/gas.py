@@ -91,9 +91,8 @@ def on_batch(model: Model, frame: pd.DataFrame, seed: int, peers: bool) -> Value
         ids = stream.ask(labels)
         stream.feedback(ids, first[target].iloc[ids])
         proposal = accuracy(model, test, stream.state)
-        source = found["source", "accuracy"]
         found[f"aet, {labels} labels", "proposal"] = proposal
-        found[f"aet, {labels} labels", "served"] = proposal if stream.guard.serving else source
+        found[f"aet, {labels} labels", "served"] = accuracy(model, test, stream.served_state)
         if not peers:
             continue
         random = seen[torch.from_numpy(np.random.default_rng(seed).permutation(half)[:labels])]

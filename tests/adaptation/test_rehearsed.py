@@ -10,6 +10,7 @@ from aet.adaptation.comparison import FIGURES, figures, information, repeats
 from aet.adaptation.rehearse import ROWS, aged, drawn, rehearse
 from aet.adaptation.rehearsed import K, Rehearsals, Verdict
 from aet.attention.state import applied
+from aet.report.sections import serving
 from tests.adaptation.models import inputs, three
 from tests.made import quick
 
@@ -66,6 +67,11 @@ def test_gain_that_no_figure_tells_from_harm_is_never_trusted():
     assert not any(known.verdict(torch.tensor([x, 0.0])).trusted for x in (-2.0, 0.0, 2.0))
 
 
+def test_few_worlds_speak_for_nothing():
+    assert Rehearsals(made(lambda x: 0.3 * x, worlds=19)).limit is None
+    assert Rehearsals(made(lambda x: 0.3 * x, worlds=20, each=1)).limit is not None
+
+
 def test_a_world_is_judged_by_the_others_alone():
     """A figure that only says which world it is looks perfect, unless the own world is left out."""
     tensors = made(lambda x: x, worlds=300, each=4)
@@ -91,7 +97,7 @@ def test_worlds_are_rows_of_the_model_with_a_mix_and_a_drift(rehearsed):
 
 def test_what_training_keeps(rehearsed, tmp_path):
     kept = rehearsed.statistics.rehearsals
-    assert kept["figures"].shape == (24 * 3, len(FIGURES))
+    assert kept["figures"].shape == (24 * 3, len(FIGURES))  # lots 4, 5 and 6 of each world
     assert kept["figures"].isfinite().all()
     assert kept["gain"].abs().max() <= 1
     again = rehearse(rehearsed, rehearsed.encode(three(90, 5), target=True))
@@ -108,6 +114,12 @@ def test_none_where_there_is_nothing_to_rehearse_with(rehearsed, regression, mod
     assert model.statistics.rehearsals is None, "it was trained with rehearsals: 0"
 
 
+def trust_all(monkeypatch):
+    """Rehearsals that speak for every proposal."""
+    monkeypatch.setattr(Rehearsals, "calibrated", lambda self: (1.0, 0.0))
+    monkeypatch.setattr(Rehearsals, "verdict", lambda self, figures: Verdict(True, 5.0, 16, 16))
+
+
 def served_by(stream, frame):
     pieces = [stream.predict(inputs(frame.iloc[i : i + 64])) for i in range(0, len(frame), 64)]
     return math.fsum(float((piece["served_by"] == "proposal").mean()) for piece in pieces) / len(pieces)
@@ -121,7 +133,7 @@ def test_a_stream_serves_what_rehearsals_trust(rehearsed, monkeypatch):
     assert served_by(rehearsed.stream(unlabelled="never"), worn) == 0
     assert served_by(rehearsed.stream(unlabelled="always"), worn) == 1
     assert served_by(rehearsed.stream(guard="never", unlabelled="always"), worn) == 0
-    monkeypatch.setattr(Rehearsals, "verdict", lambda self, figures: Verdict(True, 5.0, 16, 16))
+    trust_all(monkeypatch)
     trusting = rehearsed.stream()
     assert served_by(trusting, worn) > 0.5
     assert trusting.serving
@@ -131,7 +143,7 @@ def test_a_stream_serves_what_rehearsals_trust(rehearsed, monkeypatch):
 
 def test_labels_that_train_do_not_end_the_trust_before_the_guard_has_spoken(rehearsed, monkeypatch):
     """The proposal moves on with its labels; what rehearsals trust is served until it has earned its place."""
-    monkeypatch.setattr(Rehearsals, "verdict", lambda self, figures: Verdict(True, 5.0, 16, 16))
+    trust_all(monkeypatch)
     stream, worn = rehearsed.stream(), three(512, 7, shift=2.0, gain=0.4)
     served_by(stream, worn)
     ids = stream.ask(6)
@@ -146,7 +158,7 @@ def test_labels_that_train_do_not_end_the_trust_before_the_guard_has_spoken(rehe
 
 
 def test_labels_that_speak_against_it_end_the_trust(rehearsed, monkeypatch):
-    monkeypatch.setattr(Rehearsals, "verdict", lambda self, figures: Verdict(True, 5.0, 16, 16))
+    trust_all(monkeypatch)
     stream = rehearsed.stream()
     served_by(stream, three(512, 7))
     assert stream.serving
@@ -157,6 +169,43 @@ def test_labels_that_speak_against_it_end_the_trust(rehearsed, monkeypatch):
     stream.method.labels = 8
     stream.predict(inputs(three(8, 8)))
     assert stream.trace.events[-1]["kind"] == "held"
+
+
+def test_who_answered_is_written_down_as_it_was(rehearsed, monkeypatch):
+    trust_all(monkeypatch)
+    stream = rehearsed.stream()
+    served_by(stream, three(512, 7))
+    record = stream.record()
+    spans = record["stream"]["spans"]
+    assert [span["who"] for span in spans] == ["source", "proposal"]
+    assert spans[1]["row"] == 512 - record["stream"]["served"]["proposal"]
+    assert [span[2] for span in serving(record)] == ["source", "proposal"]
+    event = next(e for e in stream.trace.events if e["kind"] == "served")
+    assert event["text"].startswith("proposal trusted without labels")
+
+
+def test_undo_takes_a_trusted_state_back_too(rehearsed, monkeypatch):
+    trust_all(monkeypatch)
+    stream, worn = rehearsed.stream(), three(512, 7, shift=2.0)
+    served_by(stream, worn)
+    before = [change["norm"] for change in stream.trace.changes]
+    stream.undo(2)
+    assert stream.served_state is None, "trust begins anew"
+    assert stream.state.size() == pytest.approx(before[-3])
+    assert stream.method.mixture.state is stream.state
+    stream.predict(inputs(worn.head(3)))
+    assert stream.state.size() == pytest.approx(before[-3]), "until the next step on moments"
+
+
+def test_a_proposal_that_lost_what_it_had_earned_is_not_always_served(rehearsed):
+    stream = rehearsed.stream(unlabelled="always")
+    for _ in range(40):
+        stream.guard.update(1.0, 1.0)
+    assert stream.guard.serving
+    while stream.guard.serving:
+        stream.guard.update(-1.0, 1.0)
+    assert stream.guard.gain > 0
+    assert not stream.serving
 
 
 def test_always_is_always_until_labels_speak_against_it(rehearsed):

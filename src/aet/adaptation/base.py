@@ -96,6 +96,10 @@ class Method:
         self.learn(batch)
         return logits
 
+    def back_to(self, state: ElasticState) -> None:
+        """Take back the state of before, where moments of a batch alone moved it; the next batch renews those."""
+        self.state = state
+
     def memory(self) -> dict[str, Tensor]:
         """What the method keeps beside the state, to be saved with a stream. Its tensors are never written in place."""
         return {}

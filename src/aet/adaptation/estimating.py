@@ -39,7 +39,7 @@ def estimate(stream: Stream, dropout: int, beside: Model | Ensemble | None, newe
     apart = [own for own, other in zip(answers, others, strict=True) if other is not stream.model]
     made = []
     for side in ("served", "source"):
-        state = stream.state if side == "served" and stream.guard.serving else None
+        state = stream.served_state if side == "served" else None
         made += [
             {**shown, **truth_of(table, side)} for shown in disagreements(stream, side, state, rows, dropout, apart)
         ]

@@ -50,4 +50,4 @@ class Gradual(Method):
 
     def load_memory(self, memory: dict[str, Tensor]) -> None:
         """Take it back."""
-        self.descent.load_memory(memory)
+        self.descent.load_memory({name: t.to(self.model.device) for name, t in memory.items()})

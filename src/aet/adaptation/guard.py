@@ -50,6 +50,8 @@ class Guard:
         self.labels = 0
         self.gain = 0.0
         """Weighted sum of the gains so far."""
+        self.earned = False
+        """Whether the proposal was ever served."""
         self.better = self.worse = 0
         """Labels on which the proposal scored higher, and lower, than the source."""
         self.seen: Counter[tuple[float, float]] = Counter()
@@ -62,8 +64,8 @@ class Guard:
 
     @property
     def against(self) -> bool:
-        """Whether the labels, `FEW` or more, rather speak against the proposal."""
-        return self.labels >= FEW and self.gain < 0
+        """Whether labels speak against the proposal: it lost over `FEW` or more, or lost what it had earned."""
+        return (self.labels >= FEW and self.gain < 0) or (self.earned and not self.serving)
 
     @property
     def wealth(self) -> float:
@@ -95,6 +97,7 @@ class Guard:
         self.worse += gain < 0
         self.seen[round(50 * gain) / 50, max(1, round(50 * weight)) / 50] += 1
         self.weigh(gain, weight, row)
+        self.earned = self.earned or self.serving
 
     def weigh(self, gain: float, weight: float, row: Hashable | None) -> None:
         """What the guard does with a comparison."""
@@ -107,11 +110,12 @@ class Guard:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able memory."""
         own = {"name": self.name, "labels": self.labels, "gain": self.gain, "better": self.better, "worse": self.worse}
-        return {**own, "seen": [[*pair, times] for pair, times in self.seen.items()]}
+        return {**own, "earned": self.earned, "seen": [[*pair, times] for pair, times in self.seen.items()]}
 
     def load_dict(self, memory: Mapping[str, Any]) -> None:
         """Take back what `to_dict` gave; earlier versions kept less."""
         self.labels, self.gain = int(memory["labels"]), float(memory["gain"])
+        self.earned = bool(memory.get("earned", False))
         self.better, self.worse = int(memory.get("better", 0)), int(memory.get("worse", 0))
         self.seen = Counter({(float(g), float(w)): int(times) for g, w, times in memory.get("seen", [])})
 
@@ -226,7 +230,7 @@ class Earned(Guard):
             del self.trail[places[-1] :]
         elif row is None or row not in self.lost:
             self.queue.append([None, weight, gain])
-        while self.queue and self.queue[0][2] is not None:
+        while self.queue and (self.queue[0][2] is not None or len(self.queue) > WAIT):
             self.settle()
         self.judged = None
 

@@ -67,6 +67,8 @@ def stream_record(stream: Stream) -> dict[str, Any]:
             "level": getattr(guard, "level", None),
             "margin": getattr(guard, "margin", None),
             "served": dict(trace.served),
+            "unlabelled": stream.unlabelled,
+            "spans": list(trace.spans),
         },
         "drift": drift_record(stream),
         **attention_record(stream),

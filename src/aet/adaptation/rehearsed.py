@@ -22,6 +22,8 @@ from torch import Tensor
 K = 16
 HARM, RARE = 0.01, 0.025
 """Loss of accuracy in a world that is still taken for none, and the share of worlds that may lose more."""
+LEAST = 20
+"""Worlds from which they can speak for a proposal."""
 STRICTER = tuple((z, m) for m in (0.0, 0.01, 0.02, 0.04, 0.08) for z in (1.0, 2.0, 3.0))
 
 
@@ -61,7 +63,10 @@ class Rehearsals:
         self.limit = self.calibrated()
 
     def calibrated(self) -> tuple[float, float] | None:
-        """Z and m; None if no choice keeps every rehearsed world from harm, or none would ever gain."""
+        """Find z and m; None if no choice keeps every rehearsed world from harm, or none would ever gain."""
+        foreign = len(self.world) - torch.bincount(self.world.long()).max()
+        if len(self.world.unique()) < LEAST or foreign < K:
+            return None
         apart = torch.cdist(self.figures / self.unit, self.figures / self.unit)
         apart = apart.masked_fill(self.world[:, None] == self.world[None], torch.inf)
         near = apart.argsort(1)[:, :K]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from aet.adaptation.kept import KeptRows
+from aet.adaptation.serving import chosen
 from aet.adaptation.stream import Stream
 from aet.attention.state import ElasticState, load_tensors
 from aet.batch import Batch
@@ -19,7 +20,8 @@ from aet.errors import RunError
 if TYPE_CHECKING:
     from aet.model import Model
 
-FORMAT = 1
+FORMAT = 2
+"""1: before methods kept what they keep now; their adaptation starts afresh, the guard goes on."""
 ANSWERED = "answered."
 RECORD = "record.json"
 """What is known of a replayed stream, where a command left it beside the stream."""
@@ -43,6 +45,7 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
         "asked": stream.asked,
         "draws": stream._rng.bit_generator.state,
         "guard": stream.guard.to_dict(),
+        "undone": list(stream._undone),
         "trace": stream.trace.to_dict(),
         "answered": stream.answered.to_dict(),
         "ids": ids_of(stream.kept, rows),
@@ -128,13 +131,16 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream
             "a whole."
         )
     # In the model's order, which files do not keep: sums over all dials depend on it in the last bits.
-    stream.method.state = stream.state.map(lambda name, t: state[name].to(t))
-    stream.method.load_memory(load_tensors(folder / "memory.safetensors"))
-    stream._follows = stream.method.follows
+    if described["format"] == FORMAT:
+        stream.method.state = stream.state.map(lambda name, t: state[name].to(t))
+        stream.method.load_memory(load_tensors(folder / "memory.safetensors"))
     stream.guard.load_dict(described["guard"])
-    stream._served = stream.serving
     stream.trace.load_dict(described["trace"])
+    stream._undone.update(dict.fromkeys(described.get("undone", [])))
     stream.rows, stream.labels, stream.asked = (int(described[n]) for n in ("rows", "labels", "asked"))
+    stream._follows, stream._by = stream.method.follows, chosen(stream.guard, stream.method, stream.unlabelled).by
+    if described["format"] < FORMAT:
+        stream.trace.event(stream.rows, "reset", "saved by an earlier version: adaptation starts from the source")
     stream._rng.bit_generator.state = described["draws"]
     if "answered" in described:
         stream.answered.load_dict(described["answered"])

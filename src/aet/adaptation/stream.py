@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,9 @@ from aet.adaptation.answered import Answered
 from aet.adaptation.ask import draw
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.given import label_frame, plain_id
-from aet.adaptation.guard import GUARDS, Guard
-from aet.adaptation.kept import KeptRows
+from aet.adaptation.guard import GUARDS, WAIT, Guard
+from aet.adaptation.kept import KeptRows, remember
+from aet.adaptation.serving import UNLABELLED, chosen, reason
 from aet.adaptation.trace import Trace
 from aet.answering import answer_frame
 from aet.attention.state import ElasticState, applied, merge
@@ -35,10 +36,8 @@ if TYPE_CHECKING:
 HISTORY = 64
 """Changes of the state that can be undone."""
 
-UNLABELLED = ("never", "cautious", "always")
-"""When a proposal is served that no label has spoken for."""
-
-
+UNDONE = 100_000
+"""Rows whose undone labels are remembered, so that the guard hears of none twice."""
 Watch = Callable[[Checked, Tensor, Tensor, Tensor, bool], None]
 
 
@@ -114,7 +113,9 @@ class Stream:
         self._history: deque[Snapshot] = deque(maxlen=HISTORY)
         self._merged: tuple[ElasticState, Model] | None = None
         self._last: ElasticState | None = None
-        self._follows, self._served = self.method.follows, self.serving
+        self._follows = self.method.follows
+        self._by = "" if self.guard.needs_labels else chosen(self.guard, self.method, unlabelled).by
+        self._undone: OrderedDict[Hashable, None] = OrderedDict()
         self._rng = np.random.default_rng(seed)
         self._lock = threading.RLock()
 
@@ -131,19 +132,13 @@ class Stream:
     @property
     def served_state(self) -> ElasticState | None:
         """The state that answers now: the proposal's, the one trusted without labels, or None for the source's."""
-        if self.guard.serving:
-            return self.method.state
-        if not self.guard.needs_labels or self.unlabelled == "never":
-            return None
-        if self.unlabelled == "cautious":
-            return self.method.trusted
-        return None if self.guard.against else self.method.state
+        return chosen(self.guard, self.method, self.unlabelled).state
 
     def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One answer a row, in order.
 
-        Columns: id, prediction, confidence, served_by ("source" or "proposal"), source_prediction (with `compare`),
-        problem; with `proba` also `p_{class}`.
+        Columns: id, prediction, confidence, served_by ("source", or "proposal" for an adapted state), source_prediction
+        (with `compare`), problem; with `proba` also `p_{class}`.
         """
         return pd.concat(list(self.predict_iter(source, proba)), ignore_index=True)
 
@@ -188,7 +183,7 @@ class Stream:
     def _note(self, checked: Checked, frame: pd.DataFrame, serving: bool) -> None:
         self.rows += len(frame)
         self.trace.saw(checked.frame)
-        self.trace.serves(serving, len(checked.kept))
+        self.trace.serves(serving, len(checked.kept), self.rows - len(frame))
         for sentence in checked.problems.values():
             self.trace.event(self.rows, "quarantined", sentence)
 
@@ -215,8 +210,9 @@ class Stream:
         act()
         self.trace.seconds["adapting"] += time.perf_counter() - started
         self.trace.passes["adapting"] += self.method.passes - passes
-        if self.method.state is not before.state:
+        if self.method.state is not before.state or labelled:
             self._history.append(before)
+        if self.method.state is not before.state:
             self.trace.moved(self.rows, self.method.state, reason)
         if self.method.follows != self._follows:
             self._follows = self.method.follows
@@ -229,6 +225,8 @@ class Stream:
         """
         if newest < 1:
             raise ConfigError(f"newest is a number of rows, 1 or more; got {newest}.")
+        if count > WAIT:
+            raise ConfigError(f"At most {WAIT} rows are asked for at a time, got {count}. Ask again once labels came.")
         with self._lock:
             if count <= 0 or not len(self.kept):
                 return []
@@ -238,6 +236,7 @@ class Stream:
             features, uncertainty = self._features(batch)
             self.trace.seconds["asking"] += time.perf_counter() - started
             taken = ~np.isnan(self.kept.weights[start:])
+            taken |= np.array([known in self._undone for known in self.kept.ids[start:]], dtype=bool)
             positions, weights = draw(features, uncertainty, taken, count, self._rng)
             self.kept.mark_asked(start + positions, weights)
             ids = [self.kept.ids[start + i] for i in positions]
@@ -279,6 +278,7 @@ class Stream:
             rows = Batch(values=rows.values, target=targets)
             asked = [None if free else known for known, free in zip(ids, np.isnan(weights), strict=True)]
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
+            weights = np.where([known in self._undone for known in ids], np.nan, weights)
             self.answered.take(ids, targets, weights)
             self._move(lambda: self._take_in(rows, weights, asked), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
@@ -286,11 +286,10 @@ class Stream:
 
     def _decided(self) -> None:
         """Write down a change of mind about who answers, with its reason."""
-        if self.serving != self._served:
-            self._served = not self._served
-            by_labels = self.guard.serving or (self.unlabelled == "always" and self.guard.against)
-            reason = self.guard.reason() if by_labels or self.unlabelled == "never" else self.method.why
-            self.trace.event(self.rows, "served" if self._served else "held", reason)
+        now, before = chosen(self.guard, self.method, self.unlabelled).by, self._by
+        if now != before:
+            self._by = now
+            self.trace.event(self.rows, "served" if now else "held", reason(now, before, self.guard, self.method))
 
     def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:
         """Block by block: score the rows, then let the method train on them."""
@@ -360,15 +359,18 @@ class Stream:
             self.trace.event(self.rows, "reset", "the state is the source's")
 
     def _restore(self, snapshot: Snapshot) -> None:
-        self.method.state = snapshot.state
-        if snapshot.memory is not None:
+        if snapshot.memory is None:
+            self.method.back_to(snapshot.state)
+        else:
+            self.method.state = snapshot.state
             self.method.load_memory(dict(snapshot.memory))
         if snapshot.rows is not None:
             self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids)
+            remember(self._undone, snapshot.ids, UNDONE)
         self._last = self._merged = None
 
     def save(self, folder: str | Path, rows: bool = False) -> Path:
-        """Write state, guard and events; with `rows` also the rows kept for late labels. Read back by `load`.
+        """Write state, guard and events; with `rows` also the rows kept for late labels, which else count as lost.
 
         What `undo` could take back is not written: a loaded stream starts with nothing to undo.
         """

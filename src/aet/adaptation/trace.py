@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EVENTS = 2000
 SAMPLE = 2048
-LOGS = ("events", "aside", "guard", "changes")
+LOGS = ("events", "aside", "guard", "changes", "spans")
 
 
 class Trace:
@@ -31,6 +31,8 @@ class Trace:
         """Rows that could not be read; apart, so that many of them do not push other events out."""
         self.guard: deque[dict[str, Any]] = deque(maxlen=EVENTS)
         self.changes: deque[dict[str, Any]] = deque(maxlen=EVENTS)
+        self.spans: deque[dict[str, Any]] = deque(maxlen=EVENTS)
+        """Who answered from which row on."""
         self.served = {"source": 0, "proposal": 0}
         self.passes = dict.fromkeys(("served", "adapting", "asking", "scoring"), 0.0)
         self.seconds = dict.fromkeys(("answering", "adapting", "asking"), 0.0)
@@ -54,9 +56,12 @@ class Trace:
         """The state changed."""
         self.changes.append({"row": row, "norm": state.size(), "reason": reason})
 
-    def serves(self, proposal: bool, rows: int) -> None:
-        """A batch was answered."""
-        self.served["proposal" if proposal else "source"] += rows
+    def serves(self, adapted: bool, rows: int, first: int) -> None:
+        """A batch that begins at row `first` was answered, its good rows counted."""
+        who = "proposal" if adapted else "source"
+        self.served[who] += rows
+        if not self.spans or self.spans[-1]["who"] != who:
+            self.spans.append({"row": first, "who": who})
 
     def saw(self, frame: pd.DataFrame) -> None:
         """Sample the rows uniformly (reservoir sampling, Vitter 1985, in blocks) and keep what is measured on them now:
@@ -86,7 +91,7 @@ class Trace:
     def load_dict(self, memory: Mapping[str, Any]) -> None:
         """Take back what `to_dict` gave."""
         for name in LOGS:
-            getattr(self, name).extend(memory[name])
+            getattr(self, name).extend(memory.get(name, []))
         for name in ("served", "passes", "seconds"):
             getattr(self, name).update(memory[name])
         self.quarantined = int(memory["quarantined"])

@@ -158,6 +158,7 @@ def streamed(replay: Replay, report: Path, saved: Path | None) -> dict[str, Any]
         "summary": record["summary"],
         "stream": record["stream"],
         "guard": {**guard.to_dict(), "serving": guard.serving, "reason": guard.reason()},
+        "serving": replay.stream.serving,
         "estimates": record["estimates"],
         "cost": record["cost"],
     }
@@ -218,7 +219,9 @@ def verdict(replay: Replay) -> str:
     )
     aside, unknown = replay.record["stream"]["quarantined"], replay.scores.unknown
     counts = "and count as wrong" if replay.record["model"]["output"] == "label" else "and are not scored"
-    said = [whole, f"Guard {guard.name}: {guard.reason()}."]
+    served = replay.record["stream"]["served"]
+    who = f"An adapted state answered {served['proposal']:,} of {sum(served.values()):,} rows."
+    said = [whole, who, f"Guard {guard.name}: {guard.reason()}."]
     said += [estimated] if (estimated := sentence(replay.record)) else []
     said += [f"{aside:,} rows were kept aside; the report says why."] if aside else []
     said += [f"{unknown:,} rows have true answers that the model does not know {counts}."] if unknown else []

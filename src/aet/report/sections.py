@@ -41,8 +41,13 @@ def length(record: Record) -> float:
 
 
 def serving(record: Record) -> list[tuple[float, float, str]]:
-    """Who served from which row to which, as the guard decided."""
+    """Who served from which row to which; of records of earlier versions, as the guard decided."""
     last, spans = length(record), [(0.0, "source")]
+    served = [(number(e.get("row")), str(e.get("who"))) for e in entries(mapping(record, "stream"), "spans")]
+    known = [(row, who) for row, who in served if row is not None and who in charts.SERVING]
+    if known:
+        stops = [row for row, _ in known[1:]] + [last]
+        return [(start, stop, who) for (start, who), stop in zip(known, stops, strict=True) if stop > start]
     for test in by_row(record, "guard"):
         row, who = number(test.get("row")), test.get("serving")
         if row is not None and who in charts.SERVING and who != spans[-1][1]:

@@ -25,8 +25,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from aet.adaptation.base import METHODS, Method
+from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.adaptation.comparison import figures
+from aet.adaptation.guard import FEW
 from aet.adaptation.methods.feedback import Feedback
 from aet.adaptation.methods.mixture import Mixture
 from aet.adaptation.methods.source import Source
@@ -37,8 +38,6 @@ from aet.outputs.label import LabelOutput
 
 EVIDENCE = 64
 """Rows answered by both."""
-FEW = 8
-"""Labels from which they say whether `mixture` is trusted any more."""
 
 
 @METHODS.register("auto")
@@ -95,15 +94,33 @@ class Auto(Method):
     @property
     def why(self) -> str:
         """What the rehearsals say."""
-        return super().why if self.verdict is None else str(self.verdict)
+        if self.verdict is None:
+            return super().why
+        heard = self.verdict.trusted and self.trusted is None
+        return f"labels speak for the source; without them: {self.verdict}" if heard else str(self.verdict)
 
     def propose(self, batch: Batch) -> ElasticState:
         """The chosen state, once the bases have seen the batch."""
         for base, trained in zip(self.bases, self.trained, strict=True):
+            before = base.passes
             trained.rebase(base.propose(batch))
+            self.passes += base.passes - before
         self.state = self.chosen.state
         self.weigh()
         return self.state
+
+    def back_to(self, state: ElasticState) -> None:
+        """The chosen base goes back, with what labels taught on top; trust begins anew."""
+        base, trained = self.bases[self.base], self.trained[self.base]
+        if self.taught:
+            moved = {name: t + state[name] - trained.state[name] for name, t in base.state.items()}
+            base.state = trained.base = ElasticState(moved).clipped(RADIUS)
+            trained.state = state
+        else:
+            base.state = state
+            trained.rebase(state)
+        self.pairs, self.verdict = self.pairs[:, :0], None
+        self.state = state
 
     @torch.no_grad()
     def weigh(self) -> None:

@@ -219,7 +219,7 @@ def test_counts_its_passes(request, name):
     method = METHODS[name](model)
     batch = batch_of(model, 40)
     method(batch)
-    expected = {"tent": 120.0, "align": 120.0, "prior": 40.0, "t3a": 40.0}.get(name, 0.0)
+    expected = {"tent": 120.0, "align": 120.0, "prior": 40.0, "t3a": 40.0, "auto": 10.0}.get(name, 0.0)
     assert method.passes == expected
     method.label(batch_of(model, 4))
     trained = 3 * 5 * 4

@@ -97,7 +97,7 @@ def test_worlds_are_rows_of_the_model_with_a_mix_and_a_drift(rehearsed):
 
 def test_what_training_keeps(rehearsed, tmp_path):
     kept = rehearsed.statistics.rehearsals
-    assert kept["figures"].shape == (24 * 3, len(FIGURES))  # lots 4, 5 and 6 of each world
+    assert kept["figures"].shape == (24 * 3, len(FIGURES))
     assert kept["figures"].isfinite().all()
     assert kept["gain"].abs().max() <= 1
     again = rehearse(rehearsed, rehearsed.encode(three(90, 5), target=True))

@@ -13,10 +13,7 @@ from aet.batch import Batch
 from aet.model import Model
 from aet.outputs.label import LabelOutput
 
-LOTS, CHUNK = 6, 64
-ROWS = LOTS * CHUNK
-SPOKEN = 4
-"""Lots whose answers are evidence together: a quarter of their rows makes `auto`'s 64."""
+ROWS, CHUNK = 256, 64
 LEAST = 50
 """Validation rows from which rehearsals say something."""
 AMOUNTS = (0.0, 0.3, 0.6, 1.0, 1.5)
@@ -38,13 +35,9 @@ def rehearse(model: Model, valid: Batch) -> dict[str, Tensor] | None:
         world = aged(model, drawn(valid, output.width, generator), generator)
         assert world.target is not None
         pairs = paired(model, output, world)
-        read = Mixture(model).places(CHUNK)
-        for lot in range(SPOKEN - 1, LOTS):
-            # Of each lot the rows that a stream would look at, over as many lots as make up its evidence.
-            p, q = (torch.cat([pair[side][read] for pair in pairs[lot + 1 - SPOKEN : lot + 1]]) for side in (0, 1))
+        for truth, (p, q) in list(zip(world.target.split(CHUNK), pairs, strict=True))[1:]:
             found.append(figures(p, q, usual, mix))
-            truth = world.target[lot * CHUNK : (lot + 1) * CHUNK]
-            right_p, right_q = ((answers.argmax(-1) == truth).float().mean() for answers in pairs[lot])
+            right_p, right_q = ((answers.argmax(-1) == truth).float().mean() for answers in (p, q))
             gains.append(right_q - right_p)
             places.append(number)
     return {

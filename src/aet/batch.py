@@ -69,6 +69,15 @@ class Batch:
         )
 
 
+def newest(seen: Tensor | None, fresh: Tensor, most: int) -> Tensor:
+    """The last `most` of the rows seen and the fresh ones; a copy, so that what fell out of the window is freed.
+
+    >>> newest(torch.tensor([1, 2]), torch.tensor([3]), most=2)
+    tensor([2, 3])
+    """
+    return torch.cat([*([] if seen is None else [seen]), fresh])[-most:].clone()
+
+
 def some_rows(rows: int, most: int, seed: int) -> Tensor:
     """Numbers of at most `most` of so many rows, drawn by the seed.
 

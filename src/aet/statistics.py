@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aet.attention.state import load_tensors
+from aet.attention.state import load_tensors, under
 from aet.errors import RunError
 from aet.monitoring.performance import HeldOut
 from aet.schema import Schema
@@ -114,9 +114,9 @@ class SourceStatistics:
                 attention=list(summary["attention"]),
                 tokens=TokenMoments.read(named),
                 classes=stored_moments(named, "classes") or None,
-                fisher=stored(named, "fisher") or None,
-                inputs=stored(named, "inputs") or None,
-                rehearsals=stored(named, "rehearsals") or None,
+                fisher=under("fisher.", named) or None,
+                inputs=under("inputs.", named) or None,
+                rehearsals=under("rehearsals.", named) or None,
                 held_out=read_held_out(named),
                 norms=stored_norms(named) or None,
                 confusion_rows=int(named["confusion_rows"]) if "confusion_rows" in named else None,
@@ -128,28 +128,22 @@ class SourceStatistics:
             ) from error
 
 
-def stored(named: Mapping[str, Tensor], sort: str) -> dict[str, Tensor]:
-    """Tensors named `{sort}.{name}`, by their names."""
-    return {name.removeprefix(f"{sort}."): t for name, t in named.items() if name.startswith(f"{sort}.")}
-
-
 def stored_moments(named: Mapping[str, Tensor], sort: str) -> list[Moments]:
     """Moments of each layer from tensors named `{sort}.{layer}.mean` and `.std`."""
-    count = sum(name.startswith(f"{sort}.") and name.endswith(".mean") for name in named)
+    count = sum(name.endswith(".mean") for name in under(f"{sort}.", named))
     return [Moments(named[f"{sort}.{i}.mean"], named[f"{sort}.{i}.std"]) for i in range(count)]
 
 
 def read_held_out(named: Mapping[str, Tensor]) -> HeldOut | None:
     """What `SourceStatistics.tensors` wrote of it; None where it wrote nothing."""
-    own = {name.removeprefix(HELD_OUT): t.numpy() for name, t in named.items() if name.startswith(HELD_OUT)}
+    own = {name: t.numpy() for name, t in under(HELD_OUT, named).items()}
     return HeldOut.from_arrays(own) if own else None
 
 
 def stored_norms(named: Mapping[str, Tensor]) -> dict[str, Moments]:
     """Moments of each norm from tensors named `norms.{norm}.mean` and `.std`."""
-    start, end = "norms.", ".mean"
-    norms = [n.removeprefix(start).removesuffix(end) for n in named if n.startswith(start) and n.endswith(end)]
-    return {norm: Moments(named[f"{start}{norm}.mean"], named[f"{start}{norm}.std"]) for norm in norms}
+    norms = [name.removesuffix(".mean") for name in under("norms.", named) if name.endswith(".mean")]
+    return {norm: Moments(named[f"norms.{norm}.mean"], named[f"norms.{norm}.std"]) for norm in norms}
 
 
 def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, Any]]:

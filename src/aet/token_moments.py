@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aet.attention.state import under
+
 ROWS, RANK = 512, 16
 LEAST = 10
 """Rows that a mean is taken over at least, and a direction at least on average: fewer would show themselves in it."""
@@ -92,5 +94,5 @@ class TokenMoments:
     @classmethod
     def read(cls, named: Mapping[str, Tensor]) -> TokenMoments | None:
         """What `tensors` gave; None if it is not there."""
-        found = {name.removeprefix(PREFIX): t for name, t in named.items() if name.startswith(PREFIX)}
+        found = under(PREFIX, named)
         return cls(**found) if found else None

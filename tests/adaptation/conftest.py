@@ -38,31 +38,16 @@ def images():
     yield from guarded(make_image())
 
 
-@pytest.fixture(scope="session")
-def dynamic_model():
-    yield from guarded(make_special("dynamic", "model"))
+def special(method, fixture):
+    """A session fixture: the model of that sort which a method is defined for."""
+
+    @pytest.fixture(scope="session", name=f"{method}_{fixture}")
+    def made():
+        yield from guarded(make_special(method, fixture))
+
+    return made
 
 
-@pytest.fixture(scope="session")
-def dynamic_regression():
-    yield from guarded(make_special("dynamic", "regression"))
-
-
-@pytest.fixture(scope="session")
-def dynamic_images():
-    yield from guarded(make_special("dynamic", "images"))
-
-
-@pytest.fixture(scope="session")
-def bn_adapt_model():
-    yield from guarded(make_special("bn_adapt", "model"))
-
-
-@pytest.fixture(scope="session")
-def bn_adapt_regression():
-    yield from guarded(make_special("bn_adapt", "regression"))
-
-
-@pytest.fixture(scope="session")
-def bn_adapt_images():
-    yield from guarded(make_special("bn_adapt", "images"))
+for _method in ("dynamic", "bn_adapt"):
+    for _fixture in ("model", "regression", "images"):
+        globals()[f"{_method}_{_fixture}"] = special(_method, _fixture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -104,7 +104,7 @@ class Method:
         """What the method keeps beside the state, to be saved with a stream. Its tensors are never written in place."""
         return {}
 
-    def load_memory(self, memory: dict[str, Tensor]) -> None:
+    def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take back what `memory` gave."""
 
     def slopes(
@@ -122,8 +122,7 @@ class Method:
             value = loss(state)
         if value is None:
             return {}
-        found = torch.autograd.grad(value, list(free.values()), allow_unused=True)
-        slopes = {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(free.items(), found, strict=True)}
+        slopes = free.slopes(value)
         finite = bool(torch.isfinite(value)) and all(bool(slope.isfinite().all()) for slope in slopes.values())
         return slopes if finite else {}
 

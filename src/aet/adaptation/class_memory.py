@@ -17,6 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from aet.attention.state import under
 from aet.batch import Batch
 
 
@@ -89,7 +90,6 @@ class ClassMemory:
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take back what `memory` gave, among other things."""
-        start = "memory.values."
-        values = {n.removeprefix(start): t for n, t in memory.items() if n.startswith(start)}
+        values = under("memory.values.", memory)
         self.rows = Batch(values=values) if values else None
         self.classes_held, self.unsure, self.age = (memory[f"memory.{n}"] for n in ("classes", "unsure", "age"))

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aet.attention.state import ElasticState
+from aet.attention.state import ElasticState, under
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
@@ -63,8 +63,12 @@ class Descent:
         """Take back what `memory` gave, among other things."""
         self.count = int(memory["descent.count"])
         for sort in ("first", "second"):
-            start = f"descent.{sort}."
-            setattr(self, sort, {n.removeprefix(start): t for n, t in memory.items() if n.startswith(start)})
+            setattr(self, sort, under(f"descent.{sort}.", memory))
+
+
+def length(slopes: Mapping[str, Tensor]) -> Tensor:
+    """Their Euclidean length together, ()."""
+    return torch.stack([slope.square().sum() for slope in slopes.values()]).sum().sqrt()
 
 
 def clipped_slopes(slopes: Mapping[str, Tensor], longest: float) -> dict[str, Tensor]:
@@ -73,6 +77,5 @@ def clipped_slopes(slopes: Mapping[str, Tensor], longest: float) -> dict[str, Te
     >>> clipped_slopes({"a": torch.tensor([3.0]), "b": torch.tensor([4.0])}, 1.0)["a"]
     tensor([0.6000])
     """
-    length = torch.stack([slope.square().sum() for slope in slopes.values()]).sum().sqrt()
-    factor = (longest / length.clamp_min(1e-12)).clamp_max(1.0)
+    factor = (longest / length(slopes).clamp_min(1e-12)).clamp_max(1.0)
     return {name: slope * factor for name, slope in slopes.items()}

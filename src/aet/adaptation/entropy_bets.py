@@ -1,31 +1,27 @@
 """A bet, row after row, that rows are no longer as sure as the source's held-out rows were.
 
 With F the distribution function of the uncertainty on those rows, u = F(H) has the mean ½ while nothing changed. The
-wealth Π_j (1 + ε_j (u_j - ½)) is then a martingale. ε climbs its logarithm by scale-free online gradient steps (Orabona
-and Pál 2018, 1601.01974):
-
-    ε ← clip(ε + γ g / √Σ g²),    g = (u - ½) / (1 + ε (u - ½)),    |ε| <= `BOUND`
-
-The bet ε stands for u having the distribution function Q(u) = ½ ε u² + (1 - ½ ε) u, so F⁻¹(Q(F(H))) is the uncertainty
-that the source would have had where a row has H: a monotone map, the optimal transport back. Bar, Shaer and Romano
-2024, 2408.07511.
+wealth Π_j (1 + ε_j (u_j - ½)) is then a martingale (`aet.monitoring.wager`). The stake ε stands for u having the
+distribution function Q, so F⁻¹(Q(F(H))) is the uncertainty that the source would have had where a row has H: a monotone
+map, the optimal transport back. Bar, Shaer and Romano 2024, 2408.07511.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from aet.monitoring.wager import Wager
+
 Floats = npt.NDArray[np.float64]
 
 BOUND = 1.8
-"""Largest |ε|: below 2, so that no row can take all."""
+"""Largest |ε|."""
 
 
-class EntropyBets:
+class EntropyBets(Wager):
     """F by its evenly spaced quantiles, and `rate` γ.
 
     >>> bets = EntropyBets(np.linspace(0, 1, 101), rate=0.1)
@@ -36,14 +32,9 @@ class EntropyBets:
     """
 
     def __init__(self, quantiles: Any, rate: float) -> None:
-        self.quantiles, self.rate = np.asarray(quantiles, dtype=float), rate
+        super().__init__(rate, BOUND)
+        self.quantiles = np.asarray(quantiles, dtype=float)
         self.levels = np.linspace(0, 1, len(self.quantiles))
-        self.bet = self.squares = self.log_wealth = 0.0
-
-    @property
-    def wealth(self) -> float:
-        """Π."""
-        return math.exp(min(self.log_wealth, 700.0))
 
     def place(self, unsure: Floats) -> Floats:
         """Give u = F(H) (N,): straight lines between quantiles, the middle of a jump, which keeps the mean of u."""
@@ -59,16 +50,7 @@ class EntropyBets:
         """Targets (N,) of rows with these uncertainties, each by the bet that stood before it, which then moves."""
         targets = []
         for u in self.place(unsure).tolist():
-            targets.append(0.5 * self.bet * u**2 + (1 - 0.5 * self.bet) * u)
-            self.update(u)
+            targets.append(self.tilted(u))
+            self.take(u)
         found: Floats = np.interp(targets, self.levels, self.quantiles)
         return found
-
-    def update(self, u: float) -> None:
-        """One row bet on."""
-        stake = 1 + self.bet * (u - 0.5)
-        self.log_wealth += math.log(stake)
-        slope = (u - 0.5) / stake
-        self.squares += slope**2
-        if slope:
-            self.bet = float(np.clip(self.bet + self.rate * slope / self.squares**0.5, -BOUND, BOUND))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -48,6 +49,6 @@ class Gradual(Method):
         """The optimiser's."""
         return self.descent.memory()
 
-    def load_memory(self, memory: dict[str, Tensor]) -> None:
+    def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take it back."""
         self.descent.load_memory({name: t.to(self.model.device) for name, t in memory.items()})

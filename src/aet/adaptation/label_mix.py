@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aet.adaptation.base import RADIUS, Method
 from aet.attention.state import ElasticState, applied
-from aet.batch import Batch
+from aet.batch import Batch, newest
 from aet.errors import ConfigError
 from aet.outputs.label import LabelOutput
 
@@ -81,8 +81,7 @@ class LabelMix(Method):
                 seen = self.look(batch)
             self.passes += len(batch)
             seen = seen[seen.isfinite().all(-1)]
-            # A copy, so that what fell out of the window is freed.
-            self.recent = torch.cat([self.recent, seen])[-self.settings["window"] :].clone()
+            self.recent = newest(self.recent, seen, self.settings["window"])
             if len(self.recent):
                 bias = self.output.temperature * self.weights().log().to(self.model.device)
                 self.state = self.state.updated({"output.bias": bias}).clipped(RADIUS)

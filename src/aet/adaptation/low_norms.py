@@ -7,8 +7,10 @@ of 12 and the last norm).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import ClassVar, Literal
 
 from aet.adaptation.base import is_norm
+from aet.adaptation.gradual import Gradual
 
 
 def block_of(name: str) -> int | None:
@@ -30,3 +32,18 @@ def low_norms(names: Iterable[str]) -> Callable[[str], bool]:
     blocks = sorted({block for name in names if is_norm(name) and (block := block_of(name)) is not None})
     low = set(blocks[: len(blocks) - len(blocks) // 4])
     return lambda name: is_norm(name) and block_of(name) in low
+
+
+class LowNorms(Gradual):
+    """Moves the norms below the top, by SGD with momentum 0.9."""
+
+    rule: ClassVar[Literal["adam", "sgd"]] = "sgd"
+
+    def reset(self) -> None:
+        """Back to the source."""
+        super().reset()
+        self.low = low_norms(self.state)
+
+    def moves(self, name: str) -> bool:
+        """The norms below the top."""
+        return self.low(name)

@@ -21,7 +21,8 @@ from aet.adaptation.base import METHODS, Method
 from aet.adaptation.given import label_frame, plain_id
 from aet.adaptation.guard import GUARDS, WAIT, Guard
 from aet.adaptation.kept import KeptRows, remember
-from aet.adaptation.serving import UNLABELLED, chosen, reason
+from aet.adaptation.serving import UNLABELLED, Choice, chosen, reason
+from aet.adaptation.summaries import summaries
 from aet.adaptation.trace import Trace
 from aet.answering import answer_frame
 from aet.attention.state import ElasticState, applied, merge
@@ -155,8 +156,7 @@ class Stream:
         if self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch before answering it")
         self._move(lambda: self.method.propose(batch), "moments of a batch", remember=False)
-        self._decided()
-        state, started = self.served_state, time.perf_counter()
+        state, started = self._decided().state, time.perf_counter()
         serving = state is not None
         source = None if serving and not self.compare else self.model.logits(batch)
         served = source if state is None else self._adapted(batch, state)
@@ -246,17 +246,11 @@ class Stream:
             self.trace.event(self.rows, "asked", f"{len(ids)} of the newest {len(batch):,} rows")
             return ids
 
-    @torch.no_grad()
     def _features(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         """Summaries (N, D) and uncertainty (N,) under the proposal."""
-        summaries, unsure = [], []
         with applied(self.method.state):
-            for index in torch.arange(len(batch)).split(1024):
-                taps: list[Tensor] = []
-                logits = self.model(batch[index].to(self.model.device), taps)
-                summaries.append(taps[-1].view(len(index), -1, taps[-1].shape[-1]).mean(1))  # over members, if any
-                unsure.append(self.model.output.uncertainty(logits))
-        return torch.cat(summaries).double().cpu().numpy(), torch.cat(unsure).double().cpu().numpy()
+            summary, logits = summaries(self.model, batch)
+        return summary.double().numpy(), self.model.output.uncertainty(logits).double().numpy()
 
     def feedback(self, ids: Sequence[Hashable], labels: Sequence[Any], at_random: bool = False) -> None:
         """Late labels, in any order, after any delay; applied before this returns.
@@ -284,12 +278,14 @@ class Stream:
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
 
-    def _decided(self) -> None:
-        """Write down a change of mind about who answers, with its reason."""
-        now, before = chosen(self.guard, self.method, self.unlabelled).by, self._by
-        if now != before:
-            self._by = now
-            self.trace.event(self.rows, "served" if now else "held", reason(now, before, self.guard, self.method))
+    def _decided(self) -> Choice:
+        """Who answers now; a change of mind is written down with its reason."""
+        choice, before = chosen(self.guard, self.method, self.unlabelled), self._by
+        if choice.by != before:
+            self._by = choice.by
+            sentence = reason(choice.by, before, self.guard, self.method)
+            self.trace.event(self.rows, "served" if choice.by else "held", sentence)
+        return choice
 
     def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:
         """Block by block: score the rows, then let the method train on them."""
@@ -363,7 +359,7 @@ class Stream:
             self.method.back_to(snapshot.state)
         else:
             self.method.state = snapshot.state
-            self.method.load_memory(dict(snapshot.memory))
+            self.method.load_memory(snapshot.memory)
         if snapshot.rows is not None:
             self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids)
             remember(self._undone, snapshot.ids, UNDONE)

@@ -18,6 +18,7 @@ them. A new piece is one class and one decorator.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -51,35 +52,35 @@ class Piece:
         self.rng, self.settings = rng, settings
 
 
-class Order(Piece):
+class Order(Piece, ABC):
     """Puts the rows of one stretch into order; `classes` (N,) are numbers of the answers of all rows given."""
 
     axis = "order"
 
+    @abstractmethod
     def order(self, rows: Rows, classes: Rows) -> Rows:
         """`rows` (n,) permuted."""
-        raise NotImplementedError
 
 
-class Follow(Piece):
+class Follow(Piece, ABC):
     """Lets parts follow each other."""
 
     axis = "follow"
 
+    @abstractmethod
     def follow(self, parts: Sequence[Rows], within: Within) -> tuple[Rows, tuple[int, ...]]:
         """All rows of the parts in order, and where a method is reset."""
-        raise NotImplementedError
 
 
-class Repeat(Piece):
+class Repeat(Piece, ABC):
     """Lets the whole come again."""
 
     axis = "repeat"
 
     @property
+    @abstractmethod
     def visits(self) -> int:
         """How often the whole comes."""
-        raise NotImplementedError
 
 
 @PIECES.register("as_filed")

@@ -115,6 +115,20 @@ class ElasticState(Mapping[str, Tensor]):
         """A copy whose tensors are leaves that take a gradient."""
         return self.map(lambda _, t: t.detach().clone().requires_grad_())
 
+    def each(self, rows: int) -> ElasticState:
+        """The batched form with a copy for each of so many rows (B, ...), leaves that take a gradient of their own."""
+        return self.map(lambda _, t: t.expand(rows, *t.shape)).trainable()
+
+    def slopes(self, value: Tensor) -> dict[str, Tensor]:
+        """Of a value () that was computed under this state, whose tensors are leaves: ∂value/∂dial, 0 where it is none.
+
+        >>> state = ElasticState({"a.scale": torch.ones(1), "b.scale": torch.ones(1)}).trainable()
+        >>> {name: slope.item() for name, slope in state.slopes(3 * state["a.scale"].sum()).items()}
+        {'a.scale': 3.0, 'b.scale': 0.0}
+        """
+        found = torch.autograd.grad(value, list(self.values()), allow_unused=True)
+        return {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(self.items(), found, strict=True)}
+
     def equal(self, other: ElasticState) -> bool:
         """Whether both hold the same dials with the same bits."""
         return set(self) == set(other) and all(torch.equal(t, other[name]) for name, t in self.items())
@@ -138,6 +152,15 @@ class ElasticState(Mapping[str, Tensor]):
     def load(cls, path: str | Path) -> ElasticState:
         """Read what `save` wrote; raises RunError for a damaged or foreign file."""
         return cls(load_tensors(path))
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix`, by the rest of their names.
+
+    >>> under("mean.", {"mean.x": torch.zeros(1), "seen": torch.ones(1)})
+    {'x': tensor([0.])}
+    """
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -5,11 +5,8 @@ uniform as long as nothing changed. The wealth
 
     S_j = S_{j-1} · (1 + ε_j (u_j - ½) - |ε_j| δ),    |ε_j| <= 1.9
 
-with ε_j fixed before row j is seen, is a nonnegative supermartingale for any mean of u within ½ ± δ, so that
-P(sup_j S_j >= 1/level) <= level (Ville 1939): look as often as you like. ε moves against the gradient of -log S by
-scale-free online gradient descent (Orabona and Pál 2018, 1601.01974):
-
-    ε_{j+1} = clip(ε_j - γ ∇_j / √Σ_{i<=j} ∇_i²)
+is then a nonnegative supermartingale (`aet.monitoring.wager`, which moves ε), so that P(sup_j S_j >= 1/level) <= level
+(Ville 1939): look as often as you like.
 
 POEM (Bar, Shaer and Romano 2024, 2408.07511), which has δ = 0. F_S is known from few held-out rows only; at δ = 0 its
 own chance is bet against in the long run and an alarm is sure to come. δ = 2.58 / √(12 n) covers the mean of u for 99 %
@@ -26,12 +23,13 @@ import numpy as np
 
 from aet.errors import ConfigError
 from aet.monitoring.performance import Floats, checked
+from aet.monitoring.wager import Wager
 
 BOUND = 1.9
-"""Largest |ε|: below 2, so that no row can take all."""
+"""Largest |ε|."""
 
 
-class EntropyMartingale:
+class EntropyMartingale(Wager):
     """Takes uncertainties row by row; `alarm` says whether the wealth has ever reached 1/level.
 
     Args:
@@ -61,15 +59,9 @@ class EntropyMartingale:
             raise ConfigError(
                 f"level lies between 0 and 1, rate above 0, rows is 1 or more: got {level}, {rate} and {rows}."
             )
-        self.level, self.rate = level, rate
-        self.margin = 0.0 if rows is None else min(0.5, 2.58 / (12 * rows) ** 0.5)
-        self.bet = self.squares = self.log_wealth = self.largest = 0.0
+        super().__init__(rate, BOUND, 0.0 if rows is None else min(0.5, 2.58 / (12 * rows) ** 0.5))
+        self.level, self.largest = level, 0.0
         self._rng = np.random.default_rng(seed)
-
-    @property
-    def wealth(self) -> float:
-        """S."""
-        return math.exp(min(self.log_wealth, 700.0))
 
     @property
     def alarm(self) -> bool:
@@ -88,29 +80,16 @@ class EntropyMartingale:
 
     def update(self, uncertainty: Any) -> bool:
         """Bet on each row in turn, uncertainty (N,) in 0..1; gives `alarm`."""
-        bet, squares, log_wealth, largest = self.bet, self.squares, self.log_wealth, self.largest
         for u in self.place(checked(uncertainty, "uncertainty")).tolist():
-            gain = u - 0.5
-            stake = 1 + bet * gain - abs(bet) * self.margin
-            log_wealth += math.log(stake)
-            largest = max(largest, log_wealth)
-            # Where nothing is staked yet, a side is taken only by rows that would win on it.
-            lean = bet if bet else gain if abs(gain) > self.margin else 0.0
-            slope = -(gain - math.copysign(self.margin, lean)) / stake if lean else 0.0
-            squares += slope**2
-            if squares:
-                bet = min(BOUND, max(-BOUND, bet - self.rate * slope / math.sqrt(squares)))
-        self.bet, self.squares, self.log_wealth, self.largest = bet, squares, log_wealth, largest
+            self.take(u)
+            self.largest = max(self.largest, self.log_wealth)
         return self.alarm
 
     def matched(self, uncertainty: Any) -> Floats:
-        """Uncertainties (N,) that the source's rows would have where these stand: F_S⁻¹(Q(u)).
-
-        Q(u) = ½ ε u² + (1 - ½ ε) u is the distribution of u that the present bet stands for; no bet, no move.
-        """
+        """Uncertainties (N,) that the source's rows would have where these stand: F_S⁻¹(Q(u)); no bet, no move."""
         u = self.place(checked(uncertainty, "uncertainty"))
         levels = np.linspace(0, 1, len(self.quantiles))
-        return np.interp(0.5 * self.bet * u**2 + (1 - 0.5 * self.bet) * u, levels, self.quantiles)
+        return np.interp(self.tilted(u), levels, self.quantiles)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able memory."""

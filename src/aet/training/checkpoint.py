@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from aet.attention.state import under
 from aet.batch import Batch
 from aet.errors import RunError
 from aet.training.packed import pack_optimiser, unpack_optimiser
@@ -115,8 +116,7 @@ def restore(
     state = unpack_optimiser(progress.pop("optimiser"), parts["optimiser"], optimiser.state_dict())
     optimiser.load_state_dict(state)
     for switch in switches:
-        start = f"{switch.name}."
-        kept = {n.removeprefix(start): t for n, t in parts["switch"].items() if n.startswith(start)}
+        kept = under(f"{switch.name}.", parts["switch"])
         switch.calls = int(kept.pop("calls"))
         switch.load_memory(kept)
     return Progress(**progress, weights=parts["best"])

@@ -37,12 +37,11 @@ def dial_fisher(model: Model, batch: Batch) -> dict[str, Tensor] | None:
 
 def row_slopes(model: Model, rows: Batch, state: ElasticState) -> dict[str, Tensor]:
     """The slope of each row's own loss by each dial (B, ...): every row has a state of its own, so one pass does."""
-    each = state.map(lambda _, t: t.expand(len(rows), *t.shape)).trainable()
+    each = state.each(len(rows))
     with torch.enable_grad(), applied(each):
         logits = model(rows)
         loss = own_loss(model.output.kind, logits).sum()
-    slopes = torch.autograd.grad(loss, list(each.values()), allow_unused=True)
-    return {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(each.items(), slopes, strict=True)}
+    return each.slopes(loss)
 
 
 def own_loss(kind: str, logits: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aet.attention.state import under
 from aet.batch import Batch
 
 VALUE = "values."
@@ -102,7 +103,7 @@ class Reservoir:
     def of(cls, tensors: Mapping[str, Tensor]) -> Reservoir:
         """What `tensors` gave; KeyError if a part is missing."""
         limit, seen = tensors["counts"].tolist()
-        values = {name.removeprefix(VALUE): t for name, t in tensors.items() if name.startswith(VALUE)}
+        values = under(VALUE, tensors)
         rows = Batch(values, tensors["target"], tensors["weight"]) if values else None
         return cls(limit, seen, rows, tensors["held"], tensors["task"])
 

@@ -47,7 +47,7 @@ class TestBets:
         for _ in range(200):
             bets, largest = EntropyBets(quantiles, rate=0.3), 0.0
             for u in rng.random(150):
-                bets.update(u)
+                bets.take(u)
                 largest = max(largest, bets.log_wealth)
             alarms += largest >= math.log(20)
         assert alarms <= 17, "10 expected at most; 17 is beyond 97.5 % of Binomial(200, 0.05)"

@@ -11,7 +11,7 @@ SAR. A table's row that comes alone has no other to take columns from: nothing i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,27 +19,20 @@ from torch import Tensor
 from aet.adaptation.base import METHODS
 from aet.adaptation.beliefs import beliefs, entropy, margin
 from aet.adaptation.destroyed import destroyed
-from aet.adaptation.gradual import Gradual
-from aet.adaptation.low_norms import low_norms
+from aet.adaptation.low_norms import LowNorms
 from aet.batch import Batch
 
 
 @METHODS.register("deyo")
-class Deyo(Gradual):
+class Deyo(LowNorms):
     """Settings: `lr` of SGD with momentum 0.9, `margin` E₀ and `limit` τ_H in shares of ln C, `drop` τ_P."""
 
     defaults: ClassVar[dict[str, Any]] = {"lr": 1e-3, "margin": 0.4, "limit": 0.5, "drop": 0.2}
-    rule: ClassVar[Literal["adam", "sgd"]] = "sgd"
 
     def reset(self) -> None:
         """Back to the source, with the draws from their start."""
         super().reset()
-        self.low = low_norms(self.state)
         self.draws = torch.Generator().manual_seed(0)
-
-    def moves(self, name: str) -> bool:
-        """The norms below the top."""
-        return self.low(name)
 
     def loss(self, batch: Batch) -> Tensor | None:
         """The formula above."""
@@ -69,6 +62,6 @@ class Deyo(Gradual):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
-        super().load_memory(dict(memory))
+        super().load_memory(memory)
         self.draws = torch.Generator()
         self.draws.set_state(memory["draws"])

@@ -61,7 +61,7 @@ class Eta(Gradual):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
-        super().load_memory(dict(memory))
+        super().load_memory(memory)
         self.seen = memory["seen"].to(self.model.device) if "seen" in memory else None
 
 

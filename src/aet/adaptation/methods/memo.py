@@ -58,14 +58,13 @@ class Memo(Method):
         views, draws, rows = self.settings["views"], torch.Generator().manual_seed(0), rows.to("cpu")
         every = Batch.concat([drifted(self.model, rows, self.settings["strength"], draws) for _ in range(views)])
         source = ElasticState.zeros(self.model)
-        own = source.map(lambda _, t: t.expand(len(rows), *t.shape)).trainable()
+        own = source.each(len(rows))
         place = torch.arange(len(rows), device=self.model.device).repeat(views)
         with torch.enable_grad(), applied(own.rows(place)):
             logits = self.model(every.to(self.model.device))
             loss = marginal_entropy(beliefs(self.model.output, logits).unflatten(0, (views, -1))).sum()
         self.passes += 3.0 * len(every)
-        slopes = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
-        return {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(own.items(), slopes, strict=True)}
+        return own.slopes(loss)
 
 
 def marginal_entropy(logits: Tensor) -> Tensor:

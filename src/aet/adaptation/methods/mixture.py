@@ -24,8 +24,8 @@ from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.adaptation.label_mix import label_mix
-from aet.attention.state import ElasticState
-from aet.batch import Batch
+from aet.attention.state import ElasticState, under
+from aet.batch import Batch, newest
 from aet.errors import ConfigError
 from aet.levels import levels, matching, mixed_levels
 from aet.outputs.label import LabelOutput
@@ -84,7 +84,7 @@ class Mixture(Method):
         """Take a step on rows, given the probabilities of some of them under the state so far (n, C)."""
         if p is not None:
             kept = max(1, round(self.settings["share"] * self.settings["window"]))
-            self.read = torch.cat([self.read, p[p.isfinite().all(-1)].cpu()])[-kept:].clone()
+            self.read = newest(self.read, p[p.isfinite().all(-1)].cpu(), kept)
         self.move(fresh)
 
     @torch.no_grad()
@@ -108,9 +108,7 @@ class Mixture(Method):
         shares = label_mix(self.read, self.mix, prior_rows=max(self.settings["prior"], 1e-3))
         moved: dict[str, Tensor] = {}
         for name, part in self.parts.items():
-            seen = [self.recent[name]] if name in self.recent else []
-            # A copy, so that what fell out of the window is freed.
-            self.recent[name] = torch.cat([*seen, fresh.values[name]])[-self.settings["window"] :].clone()
+            self.recent[name] = newest(self.recent.get(name), fresh.values[name], self.settings["window"])
             rows = len(self.recent[name])
             channels = part.channels(self.recent[name])
             assert channels is not None
@@ -132,9 +130,6 @@ class Mixture(Method):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
-        waiting, self.recent = (
-            {n.removeprefix(start): t for n, t in memory.items() if n.startswith(start)}
-            for start in ("waiting.", "recent.")
-        )
+        waiting, self.recent = under("waiting.", memory), under("recent.", memory)
         self.waiting = [Batch(values=waiting)] if waiting else []
         self.read = memory["read"]

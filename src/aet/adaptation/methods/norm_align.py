@@ -20,7 +20,7 @@ from torch import Tensor
 from aet.adaptation.base import METHODS
 from aet.adaptation.norm_dials import NormPass
 from aet.attention.layer import NormDials
-from aet.attention.state import ElasticState
+from aet.attention.state import ElasticState, under
 from aet.batch import Batch
 from aet.errors import ConfigError
 from aet.statistics import Moments
@@ -76,7 +76,6 @@ class NormAlign(NormPass):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
-        here, start = {name: t.to(self.model.device) for name, t in memory.items()}, "mean."
-        names = [name.removeprefix(start) for name in here if name.startswith(start)]
-        self.running = {name: (here[f"mean.{name}"], here[f"square.{name}"]) for name in names}
+        here = {name: t.to(self.model.device) for name, t in memory.items()}
+        self.running = {name: (mean, here[f"square.{name}"]) for name, mean in under("mean.", here).items()}
         self.seen = float(memory["seen"])

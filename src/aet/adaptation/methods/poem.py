@@ -60,5 +60,5 @@ class Poem(Gradual):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
-        super().load_memory(dict(memory))
+        super().load_memory(memory)
         self.bets.bet, self.bets.squares, self.bets.log_wealth = memory["bets"].tolist()

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.attention.state import ElasticState
-from aet.batch import Batch
+from aet.batch import Batch, newest
 from aet.errors import ConfigError
 
 
@@ -43,9 +42,7 @@ class Restandardise(Method):
         if len(batch):
             window = self.settings["window"]
             for name in self.parts:
-                seen = [self.recent[name]] if name in self.recent else []
-                # A copy, so that what fell out of the window is freed.
-                self.recent[name] = torch.cat([*seen, batch.values[name].cpu()])[-window:].clone()
+                self.recent[name] = newest(self.recent.get(name), batch.values[name].cpu(), window)
             self.state = self.state.updated(self.dials()).clipped(RADIUS)
         return self.state
 

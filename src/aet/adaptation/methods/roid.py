@@ -98,7 +98,7 @@ class Roid(Gradual):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
-        super().load_memory(dict(memory))
+        super().load_memory(memory)
         self.seen = memory["seen"].to(self.model.device)
         self.draws = torch.Generator()
         self.draws.set_state(memory["draws"])

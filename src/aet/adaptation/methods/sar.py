@@ -13,37 +13,30 @@ and m too. Algorithm 1 of the paper.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS
 from aet.adaptation.beliefs import beliefs, entropy, margin
-from aet.adaptation.gradual import Gradual
-from aet.adaptation.low_norms import low_norms
+from aet.adaptation.descent import length
+from aet.adaptation.low_norms import LowNorms
 from aet.attention.state import ElasticState
 from aet.batch import Batch
 
 
 @METHODS.register("sar")
-class Sar(Gradual):
+class Sar(LowNorms):
     """Settings: `lr` of SGD with momentum 0.9, `margin` E₀ and `recovery` e₀ in shares of ln C, `sharpness` ρ."""
 
     defaults: ClassVar[dict[str, Any]] = {"lr": 1e-3, "margin": 0.4, "sharpness": 0.05, "recovery": 0.029}
-    rule: ClassVar[Literal["adam", "sgd"]] = "sgd"
     falls = staticmethod(entropy)
 
     def reset(self) -> None:
         """Back to the source, with no loss seen."""
         super().reset()
-        self.low = low_norms(self.state)
         self.running: Tensor | None = None
         """m."""
-
-    def moves(self, name: str) -> bool:
-        """The norms below the top."""
-        return self.low(name)
 
     def loss(self, batch: Batch, among: Tensor | None = None) -> Tensor | None:
         """Mean over the sure rows `among` those given; which those are, and their mean entropy, stay known."""
@@ -76,8 +69,7 @@ class Sar(Gradual):
 
     def uphill(self, slopes: Mapping[str, Tensor]) -> ElasticState:
         """The state at s + ρ g / ‖g‖."""
-        length = torch.stack([slope.square().sum() for slope in slopes.values()]).sum().sqrt()
-        step = self.settings["sharpness"] / length.clamp_min(1e-12)
+        step = self.settings["sharpness"] / length(slopes).clamp_min(1e-12)
         return self.state.updated({name: self.state[name] + step * slope for name, slope in slopes.items()})
 
     def recover(self) -> None:
@@ -92,5 +84,5 @@ class Sar(Gradual):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
-        super().load_memory(dict(memory))
+        super().load_memory(memory)
         self.running = memory["running"].to(self.model.device) if "running" in memory else None

@@ -77,7 +77,7 @@ class Shot(Gradual):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
-        super().load_memory(dict(memory))
+        super().load_memory(memory)
         self.soft, self.hard = (memory[name].to(self.model.device) for name in ("soft", "hard"))
         self.rows = int(memory["rows"])
 

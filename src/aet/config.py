@@ -118,8 +118,10 @@ class TrainConfig(Section):
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
     clip: PositiveFloat = Field(1.0, description="Largest norm of the gradient.")
     patience: PositiveInt = Field(20, description="Epochs without a better validation loss before stopping.")
-    monitor: Literal["auto", "loss", "metric"] = Field(
-        "auto", description="Validation figure that chooses the best epoch; auto: loss, unless a switch needs metric."
+    monitor: Literal["auto", "loss", "metric", "agreement"] = Field(
+        "auto",
+        description="Validation figure that chooses the best epoch; agreement: mean of the metric and, for classes, "
+        "of the probability given to the label; auto: loss, unless a switch asks for another.",
     )
     valid: float = Field(0.2, gt=0, lt=1, description="Share of the rows, or groups, or latest times, held out.")
     drift: float = Field(1.0, ge=0, description="Strength of the simulated drift in training; 0 turns it off.")

@@ -200,18 +200,25 @@ class Model(Answering, nn.Module):
 
         Of an active state in its batched form each row takes its own; raises ConfigError if there is not one a row.
         """
-        rows = rows or max(1, TOKENS // (len(self.token_names()) * self.config.model.members))
+        rows = rows or self.rows_at_once()
         states = self.row_states(len(batch))
         training, pieces = self.training, []
         self.eval()
         for index in torch.arange(len(batch)).split(rows):
             with nullcontext() if states is None else applied(states.rows(index)):
                 pieces.append(self(batch[index].to(self.device)).cpu())
-        self.train(training)
+        if training:
+            self.train()
         return torch.cat(pieces) if pieces else torch.empty(0, self.output.width)
+
+    def rows_at_once(self) -> int:
+        """How many rows pass through the network together when predicting."""
+        return max(1, TOKENS // (len(self.token_names()) * self.config.model.members))
 
     def row_states(self, rows: int) -> ElasticState | None:
         """The active state if it is batched, one state a row; None if all rows share one or are the source's."""
+        if active() is None:
+            return None
         dials, batched = {}, {}
         for part in elastic_modules(self):
             shapes = part.dial_shapes()

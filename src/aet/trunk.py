@@ -152,9 +152,11 @@ class Trunk(nn.Module):
 
     def shaped(self, flat: Tensor) -> ElasticState:
         """Dials side by side (..., N) as an elastic state."""
-        named = [(f"{p.elastic_name}.{n}", s) for p in self.parts() for n, s in p.dial_shapes().items()]
-        parts = flat.split([math.prod(shape) for _, shape in named], -1)
-        return ElasticState({n: part.view(*flat.shape[:-1], *s) for (n, s), part in zip(named, parts, strict=True)})
+        return ElasticState(named(flat, self.layout()))
+
+    def layout(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every dial, in the order in which they lie side by side."""
+        return {f"{p.elastic_name}.{n}": shape for p in self.parts() for n, shape in p.dial_shapes().items()}
 
     def acted(self) -> dict[str, str]:
         """What each mechanism learned over all blocks, in words; empty if nothing."""
@@ -184,6 +186,17 @@ class Trunk(nn.Module):
             tokens = block(tokens, bias)
         _, pooled = self.pool(self.norm(tokens), mask)  # (B, T)
         return F.normalize((pooled[:, None] @ rolled).squeeze(1), p=1, dim=-1)
+
+
+def named(flat: Tensor, layout: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Numbers side by side (..., N) as tensors of these shapes.
+
+    >>> named(torch.arange(3), {"a": (2, 1), "b": (1,)})
+    {'a': tensor([[0],
+            [1]]), 'b': tensor([2])}
+    """
+    parts = flat.split([math.prod(shape) for shape in layout.values()], -1)
+    return {n: part.view(*flat.shape[:-1], *s) for (n, s), part in zip(layout.items(), parts, strict=True)}
 
 
 def worlds(ids: Tensor | None, rows: int) -> Tensor:

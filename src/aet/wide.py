@@ -76,7 +76,7 @@ class Wide(ElasticModule):
         hidden = self.first(read[:, None] * self.scales)  # (B, k, hidden)
         dials = self.dials()
         if dials:
-            hidden = affine(hidden, dials["scale"], dials["shift"])
+            hidden = affine(hidden, 1 + dials["scale"], dials["shift"])
         out: Tensor = self.mlp(hidden)
         return out
 

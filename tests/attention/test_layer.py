@@ -168,7 +168,40 @@ def test_norm_is_layer_norm_and_then_the_dials():
 
 def test_affine_at_zero_gives_the_same_bits():
     x = torch.randn(4, 7)
-    assert torch.equal(affine(x, torch.zeros(1, 7), torch.zeros(1, 7)), x)
+    assert torch.equal(affine(x, torch.ones(1, 7), torch.zeros(1, 7)), x)
+
+
+@pytest.mark.parametrize("build", [lambda: ElasticAttention(DIM, HEADS), lambda: ElasticNorm(DIM)])
+def test_a_shared_state_without_a_gradient_is_the_merged_model_to_the_bit(build):
+    torch.manual_seed(1)
+    module = name_elastic(nn.ModuleDict({"layer": build()}))
+    state = ElasticState.zeros(module).map(lambda _, t: 0.4 * torch.randn(t.shape))
+    x = torch.randn(3, 5, DIM)
+    with torch.no_grad():
+        source = module["layer"](x)
+        assert torch.equal(merge(module, state)["layer"](x), answered(module, x, state))
+        assert torch.equal(answered(module, x, ElasticState.zeros(module)), source)
+    torch.testing.assert_close(answered(module, x, state), merge(module, state)["layer"](x))  # with one
+
+
+def answered(module, x, state):
+    with applied(state):
+        return module["layer"](x)
+
+
+def test_a_projection_of_another_kind_is_asked_and_not_bypassed():
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    layer = attention()
+    plain, layer.qkv = layer.qkv, Doubled(DIM, 3 * DIM).double()
+    layer.qkv.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 5, DIM, dtype=torch.float64)
+    with applied(state_of(dials())):
+        expected = layer(x)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize("build", [lambda: ElasticAttention(DIM, HEADS), lambda: ElasticNorm(DIM)])

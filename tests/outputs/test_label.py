@@ -117,6 +117,14 @@ def test_figures_by_hand():
     assert made.uncertainty(torch.zeros(1, 2)).item() == pytest.approx(1.0)
 
 
+def test_belief_is_the_probability_of_the_class():
+    made = part(["a", "b"])
+    made.temperature.fill_(2.0)
+    belief = made.belief(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]))
+    p = float(torch.sigmoid(torch.tensor(1.0)))
+    torch.testing.assert_close(belief, torch.tensor([p, 1 - p]))
+
+
 def test_probabilities_stand_by_class_and_sum_to_one():
     made = part([7, 8, 9])
     answers = made.answers(torch.randn(5, 3), proba=True)

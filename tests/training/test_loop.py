@@ -18,7 +18,18 @@ from aet.errors import ConfigError, RunError
 from aet.model import Model
 from aet.schema import infer
 from aet.training import loop
-from aet.training.loop import batch_loss, fit, own_random, parameter_groups, pick_device, relative, validate
+from aet.training.loop import (
+    batch_loss,
+    fit,
+    judged,
+    monitored,
+    own_random,
+    parameter_groups,
+    pick_device,
+    relative,
+    validate,
+)
+from aet.training.switch import switched_on
 
 from ..made import mixed, quick, signs
 
@@ -186,6 +197,43 @@ def test_the_weights_of_the_best_epoch_are_kept_and_patience_ends_the_run(monkey
     assert same(bits(model), seen[2])
     assert not same(seen[2], seen[5])
     assert not model.training
+
+
+def test_agreement_is_half_accuracy_and_half_belief_and_rows_count_by_weight():
+    model, train, valid = prepared(signs(150), epochs=1, drift=0.0)
+    fit(model, train, valid)
+    z, y = model.logits(valid), valid.target
+    belief = torch.softmax(z, -1)[torch.arange(len(y)), y]
+    figures = validate(model, valid, valid)
+    assert figures["valid_belief"] == pytest.approx(float(belief.mean()), rel=1e-5)
+    expected = 1 - (figures["valid_metric"] + float(belief.mean())) / 2
+    assert judged(figures, "agreement") == pytest.approx(expected, rel=1e-5)
+    first = replace(valid, weight=(torch.arange(len(y)) == 0).float())
+    assert validate(model, first, first)["valid_belief"] == pytest.approx(float(belief[0]), rel=1e-5)
+
+
+def test_without_probabilities_agreement_is_the_metric():
+    model, train, valid = prepared(mixed(200)[["number", "category"]].dropna(), target="number", epochs=1)
+    fit(model, train, valid)
+    figures = validate(model, valid, valid)
+    assert "valid_belief" not in figures
+    assert judged(figures, "agreement") == judged(figures, "metric")
+
+
+@pytest.mark.parametrize(
+    ("names", "monitor"),
+    [
+        ([], "loss"),
+        (["ema"], "loss"),
+        (["learning_to_reweight"], "metric"),
+        (["learning_to_reweight", "sample_attention"], "agreement"),
+    ],
+)
+def test_the_switches_say_what_chooses_the_epoch(names, monitor):
+    settings = Config.read(quick(epochs=1)).train
+    switches = switched_on({name: {"file": "x.csv"} if name == "learning_to_reweight" else {} for name in names})
+    assert monitored(settings, switches) == monitor
+    assert monitored(settings.model_copy(update={"monitor": "loss"}), switches) == "loss"
 
 
 def test_validation_is_the_mean_over_the_rows_and_a_drifted_copy():

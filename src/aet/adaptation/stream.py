@@ -201,7 +201,7 @@ class Stream:
             return self._merged[1].logits(batch)
         self._last, self._merged = state, None
         with applied(state):
-            return self.model.logits(batch)
+            return self.method.answer(batch) if state is self.method.state else self.model.logits(batch)
 
     def _move(self, act: Callable[[], object], reason: str, remember: bool = True, **labelled: Any) -> None:
         """Let the method act; remember what was before if the state moved."""

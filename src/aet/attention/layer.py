@@ -8,8 +8,10 @@ At the zero state they are `nn.MultiheadAttention` and `nn.LayerNorm`. With dial
 Mechanisms (`aet.attention.mechanisms`), named when the layer is built, read q̃, k̃ and the tokens and add dials of their
 own; each starts at its zero setting.
 
-β is a factor on q̃ and g one on ṽ, so a whole state is one multiply-add over the packed q, k, v; `fold` moves it into
-the projection's weights. There is no key shift: it adds the same number to every score of a query and does nothing.
+β is a factor on q̃ and g one on ṽ, so a whole state is one multiply-add over the packed q, k, v. A state that all rows
+share scales the rows of the projection's weights instead, which are fewer than the tokens, wherever no gradient is
+asked for; `fold` keeps them so. A norm's state does the same with its weight and bias. There is no key shift: it adds
+the same number to every score of a query and does nothing.
 """
 
 from __future__ import annotations
@@ -28,15 +30,25 @@ from aet.attention.state import ElasticModule
 from aet.errors import ConfigError
 
 
-def affine(fresh: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """x(1 + scale) + shift in one pass; zero scale and shift give x.
+def affine(fresh: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """gain·x + shift in one pass.
 
     Takes a tensor that nobody else holds: without a gradient it is written in place, which saves the memory traffic.
     """
-    gain = 1 + scale
     if torch.is_grad_enabled():
         return torch.addcmul(shift, fresh, gain)
     return torch.addcmul(shift, fresh, gain, out=fresh)
+
+
+def scaled(weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """gain·W, row by row, and gain·b + shift, for weight (N, ...), the others N numbers each."""
+    gain = gain.view(-1)
+    return weight * gain.view(-1, *[1] * (weight.ndim - 1)), torch.addcmul(shift.view(-1), bias, gain)
+
+
+def folds(dial: Tensor, ndim: int) -> bool:
+    """Whether a state goes into the weights at each call: all rows share it (`ndim` axes), and nobody trains on it."""
+    return dial.ndim == ndim and not torch.is_grad_enabled()
 
 
 class ElasticAttention(ElasticModule):
@@ -76,21 +88,25 @@ class ElasticAttention(ElasticModule):
         return {**wide_dials, "log_beta": single, "log_gate": single}
 
     def packed(self, dials: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Gain - 1 and shift over the packed (q, k, v) channels: (1, 3·dim), or (B, 1, 3·dim) for a batched state."""
-        beta, gate = dials["log_beta"].exp(), dials["log_gate"].exp()
-        gain = (beta * (1 + dials["q_scale"]), 1 + dials["k_scale"], gate * (1 + dials["v_scale"]))
-        shift = (beta * dials["q_shift"], torch.zeros_like(dials["k_scale"]), gate * dials["v_shift"])
-        # (..., H, 1, D) -> (..., 1, H*D): heads lie side by side in the projection's output.
-        pack = [torch.cat([part.transpose(-3, -2).flatten(-2) for part in parts], -1) for parts in (gain, shift)]
-        return pack[0] - 1, pack[1]
+        """Gain and shift over the packed (q, k, v) channels: (1, 3·dim), or (B, 1, 3·dim) for a batched state."""
+        scales = torch.stack([dials["q_scale"], dials["k_scale"], dials["v_scale"]], -4)  # (..., 3, H, 1, D)
+        shifts = torch.stack([dials["q_shift"], torch.zeros_like(dials["k_scale"]), dials["v_shift"]], -4)
+        logs = torch.stack([dials["log_beta"], torch.zeros_like(dials["log_beta"]), dials["log_gate"]], -4)
+        factor = logs.exp()  # (..., 3, H, 1, 1)
+        # Heads lie side by side in the projection's output, so the packed channels are (3, H, D).
+        wide = (*scales.shape[:-4], 1, -1)
+        return (factor * (1 + scales)).view(wide), (factor * shifts).view(wide)
 
     def projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q̃, k̃, ṽ of tokens x (B, T, dim), (B, H, T, D) each."""
         b, t, _ = x.shape
-        qkv = self.qkv(x)  # (B, T, 3*dim)
         dials = self.dials()
-        if dials:
-            qkv = affine(qkv, *self.packed(dials))
+        if not dials:
+            qkv = self.qkv(x)  # (B, T, 3*dim)
+        elif type(self.qkv) is nn.Linear and folds(dials["q_scale"], 3):
+            qkv = F.linear(x, *scaled(self.qkv.weight, self.qkv.bias, *self.packed(dials)))
+        else:
+            qkv = affine(self.qkv(x), *self.packed(dials))
         query, key, value = qkv.view(b, t, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         return query, key, value
 
@@ -124,9 +140,9 @@ class ElasticAttention(ElasticModule):
 
     def fold(self, dials: Mapping[str, Tensor]) -> None:
         """W ← gain·W, b ← gain·b + shift."""
-        scale, shift = (part.flatten() for part in self.packed(dials))
-        self.qkv.weight.mul_(1 + scale[:, None])
-        self.qkv.bias.mul_(1 + scale).add_(shift)
+        weight, bias = scaled(self.qkv.weight, self.qkv.bias, *self.packed(dials))
+        self.qkv.weight.copy_(weight)
+        self.qkv.bias.copy_(bias)
 
 
 class NormDials(ElasticModule):
@@ -139,19 +155,29 @@ class NormDials(ElasticModule):
         """(1, dim) each."""
         return dict.fromkeys(("scale", "shift"), (1, len(self.weight)))
 
-    def dressed(self, x: Tensor, plain: Tensor, mask: Tensor | None) -> Tensor:
-        """The norm's own output for x under the dials, or what `watched_norms` makes of it; all (B, T, dim)."""
-        watch = _WATCH.get()
+    def normed(self, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+        """The norm of x (B, T, dim) with this weight and bias (dim,)."""
+        raise NotImplementedError
+
+    def dressed(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The norm of x under the dials, or what `watched_norms` makes of it; all (B, T, dim)."""
+        watch, dials = _WATCH.get(), self.dials()
+        if watch is None and dials and folds(dials["scale"], 2):
+            return self.normed(x, *self.moved(dials), mask)
+        plain = self.normed(x, self.weight, self.bias, mask)
         if watch is not None:
             return watch(self, x, plain, mask)
-        dials = self.dials()
-        return affine(plain, dials["scale"], dials["shift"]) if dials else plain
+        return affine(plain, 1 + dials["scale"], dials["shift"]) if dials else plain
+
+    def moved(self, dials: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(1 + scale)·w and (1 + scale)·b + shift."""
+        return scaled(self.weight, self.bias, 1 + dials["scale"], dials["shift"])
 
     def fold(self, dials: Mapping[str, Tensor]) -> None:
-        """W ← (1 + scale)·w, b ← (1 + scale)·b + shift."""
-        gain = 1 + dials["scale"].flatten()
-        self.weight.mul_(gain)
-        self.bias.mul_(gain).add_(dials["shift"].flatten())
+        """Keep them."""
+        weight, bias = self.moved(dials)
+        self.weight.copy_(weight)
+        self.bias.copy_(bias)
 
 
 Watch = Callable[[NormDials, Tensor, Tensor, Tensor | None], Tensor]
@@ -182,6 +208,10 @@ class ElasticNorm(nn.LayerNorm, NormDials):
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
 
+    def normed(self, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+        """The formula of Ba et al. 2016 (`aet.attention.norms`)."""
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Norm, then the dials."""
-        return self.dressed(x, super().forward(x), mask)
+        return self.dressed(x, mask)

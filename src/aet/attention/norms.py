@@ -31,9 +31,13 @@ class ElasticRMSNorm(nn.RMSNorm, NormDials):
         super().__init__(dim, eps=1e-6)
         self.register_buffer("bias", torch.zeros(dim))
 
+    def normed(self, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+        """The formula above."""
+        return F.rms_norm(x, self.normalized_shape, weight, self.eps) + bias
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Norm, then the dials."""
-        return self.dressed(x, super().forward(x) + self.bias, mask)
+        return self.dressed(x, mask)
 
 
 class ElasticBatchNorm(nn.BatchNorm1d, NormDials):
@@ -53,16 +57,18 @@ class ElasticBatchNorm(nn.BatchNorm1d, NormDials):
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Norm, then the dials. A single real token has no spread: in training it is taken by the running moments."""
-        own = (self.running_mean, self.running_var, self.weight, self.bias)
+    def normed(self, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+        """The formula above. A single real token has no spread: in training it is taken by the running moments."""
+        own = (self.running_mean, self.running_var, weight, bias)
         real = x.flatten(0, 1) if mask is None or not self.training else x[mask]  # (N, dim)
-        if self.training and len(real) > 1:
-            found = F.batch_norm(real, *own, training=True, momentum=0.1, eps=self.eps)
-            plain = found.view_as(x) if mask is None else torch.zeros_like(x).masked_scatter(mask[..., None], found)
-        else:
-            plain = F.batch_norm(x.flatten(0, 1), *own, eps=self.eps).view_as(x)
-        return self.dressed(x, plain, mask)
+        if not self.training or len(real) <= 1:
+            return F.batch_norm(x.flatten(0, 1), *own, eps=self.eps).view_as(x)
+        found = F.batch_norm(real, *own, training=True, momentum=0.1, eps=self.eps)
+        return found.view_as(x) if mask is None else torch.zeros_like(x).masked_scatter(mask[..., None], found)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Norm, then the dials."""
+        return self.dressed(x, mask)
 
 
 NORMS: dict[str, type[ElasticNorm | ElasticRMSNorm | ElasticBatchNorm]] = {

@@ -181,8 +181,12 @@ class ImageInput(Input):
         """Pixels have mean 0 and deviation 1 over the training images, channel by channel."""
         if not len(values):
             return {dial: torch.zeros(shape) for dial, shape in self.dial_shapes().items()}
-        mean = values.mean((0, 2, 3))[:, None, None]
-        gain = 1 / values.std((0, 2, 3)).clamp(0.2, 5.0)[:, None, None]
+        pixels = values.transpose(0, 1).flatten(1)  # (C, N)
+        mean = pixels.mean(1, keepdim=True)
+        # Two passes and a product: torch's own `std` takes several times as long.
+        away = pixels - mean
+        variance = torch.linalg.vecdot(away, away) / max(pixels.shape[1] - 1, 1)
+        mean, gain = mean[..., None], 1 / variance.sqrt().clamp(0.2, 5.0)[:, None, None]
         return {"scale": gain - 1, "shift": -mean * gain}
 
     def dial_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -136,6 +136,10 @@ class Output(ElasticModule):
         """Whether what `confidence` speaks of is right, (B,) in 0..1."""
         return self.scores(logits, target)
 
+    def belief(self, logits: Tensor, target: Tensor) -> Tensor | None:
+        """Probability that is given to each row's answer (B,); None for a kind that gives answers none."""
+        return None
+
     @abstractmethod
     def uncertainty(self, logits: Tensor) -> Tensor:
         """How unsure each row is, (B,) in 0..1."""

@@ -174,6 +174,10 @@ class LabelOutput(Output):
         """1 where the class is right."""
         return (logits.argmax(-1) == target).float()
 
+    def belief(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Probability of the class."""
+        return self.probabilities(logits).gather(-1, target[:, None]).squeeze(-1)
+
     def uncertainty(self, logits: Tensor) -> Tensor:
         """Entropy over log C."""
         entropy: Tensor = torch.special.entr(self.probabilities(logits)).sum(-1)

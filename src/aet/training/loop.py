@@ -225,31 +225,46 @@ def validate(model: Model, valid: Batch, worn: Batch) -> dict[str, float]:
     target = valid.target.to(model.device)
     weight = None if valid.weight is None else valid.weight.to(model.device)
     losses = [float(model.output.loss(logits, target, weight)) for logits in (plain, moved)]
+    beliefs = [belief for z in (plain, moved) if (belief := model.output.belief(z, target)) is not None]
+    known = {"valid_belief": float(mean_of(torch.stack(beliefs).mean(0), weight))} if beliefs else {}
     metric = model.output.metric
     return {
         "valid_loss": sum(losses) / 2,
         "valid_loss_plain": losses[0],
         "valid_metric": model.output.metrics(plain, target)[metric],
         "valid_metric_drifted": model.output.metrics(moved, target)[metric],
+        **known,
     }
+
+
+def mean_of(rows: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of a figure of each row (B,), each counted by its weight."""
+    return rows.mean() if weight is None else (rows * weight).sum() / weight.sum().clamp_min(1e-12)
 
 
 def monitored(settings: TrainConfig, switches: Sequence[Switch]) -> str:
     """What chooses the best epoch: `train.monitor`, or what the switches that are on ask for."""
     if settings.monitor != "auto":
         return settings.monitor
-    return "metric" if any(switch.monitors == "metric" for switch in switches) else "loss"
+    wanted = {switch.monitors for switch in switches}
+    return next((monitor for monitor in ("agreement", "metric") if monitor in wanted), "loss")
 
 
 def judged(record: Mapping[str, float], monitor: str) -> float:
-    """The figure of an epoch that is to be low; both kinds are means over the plain and the drifted copy.
+    """The figure of an epoch that is to be low; all kinds are means over the plain and the drifted copy.
 
-    >>> judged({"valid_loss": 0.7, "valid_metric": 0.9, "valid_metric_drifted": 0.8}, "metric")
-    0.1499...
+    Where labels are wrong at random, accuracy and the mean probability of the label rank models on average as right
+    labels would (Ghosh et al. 2017, 1712.09482: symmetric losses), the loss does not. On few rows accuracy comes in
+    steps, which the probability fills; `agreement` is the mean of both.
+
+    >>> record = {"valid_loss": 0.7, "valid_metric": 0.9, "valid_metric_drifted": 0.8, "valid_belief": 0.65}
+    >>> judged(record, "metric"), judged(record, "agreement")
+    (0.1499..., 0.25)
     """
     if monitor == "loss" or not math.isfinite(record["valid_loss"]):
         return record["valid_loss"]
-    return 1 - (record["valid_metric"] + record["valid_metric_drifted"]) / 2
+    metric = (record["valid_metric"] + record["valid_metric_drifted"]) / 2
+    return 1 - (metric + record.get("valid_belief", metric)) / 2 if monitor == "agreement" else 1 - metric
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

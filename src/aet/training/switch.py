@@ -105,8 +105,8 @@ class Switch:
     fractions: ClassVar[tuple[str, ...]] = ()
     """Settings that must be below 1."""
     monitors: ClassVar[str] = "loss"
-    """What should choose the best epoch where the settings leave it open: "loss", or "metric" where wrong labels among
-    the validation rows make the loss punish a model for being sure of the right answer."""
+    """What should choose the best epoch where the settings leave it open: "loss", or "metric" or "agreement" where
+    wrong labels among the validation rows make the loss punish a model for being sure of the right answer."""
     searched: ClassVar[bool] = True
     """Whether `aet tune` tries it; not where it is meant for going on from a trained model."""
 

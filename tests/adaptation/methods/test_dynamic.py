@@ -65,10 +65,62 @@ def test_small_batches_of_a_stream_come_to_what_a_large_one_says(dynamic_model):
 def test_of_a_large_batch_a_spread_sample_is_read(dynamic_model):
     rows, seen = batch_of(dynamic_model, 90), []
     method = Dynamic(dynamic_model, sample=30)
-    read, method.read = method.read, lambda batch, inputs: seen.append(batch) or read(batch, inputs)
+    tokens, method.tokens = method.tokens, lambda batch, inputs: seen.append(batch) or tokens(batch, inputs)
     method.propose(rows)
-    assert torch.equal(seen[0].values["number0"], rows[torch.arange(0, 90, 3)].values["number0"])
+    assert len(seen[0]) == 90  # made whole, for the answers
     assert method.rows == 30
+    expected = method.network.rows(*tokens(rows[torch.arange(0, 90, 3)], ElasticState({})))
+    torch.testing.assert_close(method.read(*tokens(rows, ElasticState({}))), method.network.tamed(expected))
+    method.propose(rows)  # nobody asked for answers
+    assert torch.equal(seen[1].values["number0"], rows[torch.arange(0, 90, 3)].values["number0"])
+    assert method.rows == 30 + 30 * 0.5 ** (30 / 256)
+
+
+def test_the_tokens_of_a_batch_are_made_once(dynamic_model):
+    batches = [batch_of(dynamic_model, 100, seed) for seed in (1, 2)]
+    method, again = Dynamic(dynamic_model), Dynamic(dynamic_model)
+    made, part = [], dynamic_model.inputs["number0"]
+    hook = part.register_forward_hook(lambda *_: made.append(1))
+    for batch in batches:
+        logits, before = method(batch), len(made)
+        again.asked = True
+        again.propose(batch)
+        with applied(again.state):
+            assert torch.equal(logits, dynamic_model.logits(batch))
+        assert before == 1
+        made.clear()
+    hook.remove()
+    method.propose(batches[0])
+    assert method.made
+    with applied(method.state):
+        assert torch.equal(method.answer(batches[1]), dynamic_model.logits(batches[1]))  # other rows
+    method.propose(batches[0])
+    assert method.made
+    method.back_to(ElasticState.zeros(dynamic_model))
+    assert torch.equal(method.answer(batches[0]), dynamic_model.logits(batches[0]))  # another state
+
+
+def test_a_model_in_training_answers_in_evaluation_mode(dynamic_model):
+    batch = batch_of(dynamic_model, 40)
+    expected = Dynamic(dynamic_model)(batch)
+    dynamic_model.train()
+    assert torch.equal(Dynamic(dynamic_model)(batch), expected)
+    assert dynamic_model.training
+    dynamic_model.eval()
+
+
+def test_a_saved_memory_goes_on_with_the_same_bits(dynamic_model):
+    batches = [batch_of(dynamic_model, 90, seed) for seed in (1, 2)]
+    method, copy = Dynamic(dynamic_model), Dynamic(dynamic_model)
+    method.propose(batches[0])  # not answered: of the next a sample is read
+    copy.load_memory(method.memory())
+    copy.state = method.state
+    assert method.propose(batches[1]).equal(copy.propose(batches[1]))
+    assert method.made is None
+    assert method.answer(batches[1]).equal(copy.answer(batches[1]))
+    assert method.propose(batches[0]).equal(copy.propose(batches[0]))
+    assert method.made
+    assert len(method.recent["number0"]) == 128
 
 
 def test_every_piece_of_a_large_table_is_answered_under_one_state(dynamic_model):
@@ -106,4 +158,4 @@ def test_a_model_without_input_dials():
     batch = model.encode(sentences(40, 3))
     assert method(batch).shape == (40, 2)
     assert method.state.size() > 0
-    assert set(method.memory()) == {"total", "rows"}
+    assert set(method.memory()) == {"total", "rows", "asked"}

@@ -5,13 +5,14 @@
 
 r: a row's statistics, s and the network: `aet.attention.dynamic`, trained with the model across simulated worlds. At
 most n = `sample` rows of a batch, evenly spread, speak together with those of the stream before them, so that small
-batches are steadied and large ones cost little. It reads tokens before the trunk: a few percent of a forward pass. One
-row alone is answered by the source.
+batches are steadied and large ones cost little. It reads tokens before the trunk: a few percent of a forward pass. A
+batch's tokens are made once, for the network and for the answers. One row alone is answered by the source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +22,8 @@ from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.errors import ConfigError
+from aet.model import Model
+from aet.trunk import named
 
 
 @METHODS.register("dynamic")
@@ -40,57 +43,101 @@ class Dynamic(Method):
                 "'dynamic' needs a model that was trained for it; this one has no network that emits a state. Train "
                 "with config={'model': {'attention': {'dynamic': {}}}}, or use 'align' or 'restandardise'."
             )
+        self.layout, self.at_once = self.model.trunk.layout(), self.model.rows_at_once()
         self.network, self.device = self.model.trunk.dynamic, self.model.device
         self.total = torch.zeros_like(self.network.row_center)
         self.rows = 0.0
+        self.asked = True
+        """Whether the last batch was answered: so the tokens of the next are wanted for that too."""
+        self.made: tuple[Batch, ElasticState, Tensor, Tensor | None] | None = None
+        """The last batch, its state and its tokens and mask, until they are answered."""
         self.recent: dict[str, Tensor] = {}
         self.parts = [name for name, part in self.model.parts() if part.dial_shapes()]
 
     @torch.no_grad()
     def propose(self, batch: Batch) -> ElasticState:
         """The state for these rows and those before them."""
+        self.made = None
         if len(batch):
-            newest = sampled(batch, self.settings["window"])
-            for name in self.parts:
-                seen = [self.recent[name]] if name in self.recent else []
-                # A copy, so that what fell out of the window is freed.
-                self.recent[name] = torch.cat([*seen, newest.values[name].cpu()])[-self.settings["window"] :].clone()
+            self.follow(sampled(batch, self.settings["window"]))
             inputs = (self.model.realigned(self.recent) if self.parts else ElasticState({})).clipped(RADIUS)
-            spoken = sampled(batch, self.settings["sample"])
+            whole, self.asked = self.asked and len(batch) <= self.at_once, False
+            tokens = self.tokens(batch if whole else sampled(batch, self.settings["sample"]), inputs)
+            spoken = self.read(*tokens)
             kept = 0.5 ** (len(spoken) / self.settings["half_life"])
-            self.total = kept * self.total + self.read(spoken, inputs)
+            self.total = kept * self.total + spoken.sum(0)
             self.rows = kept * self.rows + len(spoken)
             flat = self.network(self.network.statistics(self.total / self.rows), self.rows)
-            trunk = self.model.trunk.shaped(flat.clamp(-RADIUS, RADIUS))
+            trunk = named(flat.clamp(-RADIUS, RADIUS), self.layout)
             self.state = self.state.updated({**inputs, **trunk})
+            self.made = (batch, self.state, *tokens) if whole else None
         return self.state
 
-    def read(self, batch: Batch, inputs: ElasticState) -> Tensor:
-        """Σ_i r(x_i) under the inputs' part of the state, (S,)."""
-        training = self.model.training
-        if training:
-            self.model.eval()
-        with applied(inputs):
-            tokens, mask = self.model.tokens(batch.to(self.device))
-        if training:
-            self.model.train()
-        return self.network.tamed(self.network.rows(tokens, mask)).sum(0)
+    def follow(self, newest: Batch) -> None:
+        """The window moves on to these rows."""
+        for name in self.parts:
+            rows = newest.values[name].cpu()
+            before = self.recent.get(name, rows[:0])
+            # A copy, so that what fell out of the window is freed.
+            self.recent[name] = torch.cat([before[max(0, len(before) + len(rows) - self.settings["window"]) :], rows])
+
+    def tokens(self, batch: Batch, inputs: ElasticState) -> tuple[Tensor, Tensor | None]:
+        """What the trunk is given of these rows under the inputs' part of the state: (B, T, dim), mask (B, T)."""
+        with applied(inputs), evaluating(self.model):
+            return self.model.tokens(batch.to(self.device))
+
+    def read(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Statistics r of at most `sample` of the rows, (n, S)."""
+        if len(tokens) > self.settings["sample"]:
+            places = spread(len(tokens), self.settings["sample"])
+            tokens, mask = tokens[places], None if mask is None else mask[places]
+        return self.network.tamed(self.network.rows(tokens, mask))
+
+    @torch.no_grad()
+    def answer(self, batch: Batch) -> Tensor:
+        """Logits (B, width); the tokens that were read off this very batch under this very state are made once."""
+        made, self.made, self.asked = self.made, None, True
+        if made is None or made[0] is not batch or made[1] is not self.state:
+            return super().answer(batch)
+        with applied(self.state), evaluating(self.model):
+            logits: Tensor = self.model.output(self.model.trunk(*made[2:])).cpu()
+        return logits
 
     def memory(self) -> dict[str, Tensor]:
-        """Sum and number of the rows, and the window."""
+        """Sum and number of the rows, the window, and whether answers were asked for."""
         window = {f"recent.{name}": t for name, t in self.recent.items()}
-        return {"total": self.total, "rows": torch.tensor(self.rows, dtype=torch.float64), **window}
+        known = {"total": self.total, "rows": torch.tensor(self.rows, dtype=torch.float64)}
+        return {**known, "asked": torch.tensor(self.asked), **window}
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take them back."""
         self.total, self.rows = memory["total"].to(self.total), float(memory["rows"])
+        self.asked = bool(memory.get("asked", True))
         self.recent = {n.removeprefix("recent."): t for n, t in memory.items() if n.startswith("recent.")}
 
 
 def sampled(batch: Batch, most: int) -> Batch:
-    """At most so many rows of a batch, evenly spread over it: a large one may be sorted.
+    """At most so many rows of a batch.
 
     >>> sampled(Batch({"x": torch.arange(9)}), 3).values["x"]
     tensor([0, 3, 6])
     """
-    return batch if len(batch) <= most else batch[torch.arange(most) * len(batch) // most]
+    return batch if len(batch) <= most else batch[spread(len(batch), most)]
+
+
+def spread(rows: int, most: int) -> Tensor:
+    """Places of `most` of so many rows, evenly spread over them: a large batch may be sorted."""
+    return torch.arange(most) * rows // most
+
+
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """Within the context the model is in evaluation mode."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()

@@ -9,7 +9,8 @@ how a row began outlives its being learned by heart (as in Liu et al. 2020, 2007
 late; answers that are no labels count as one class. Weights carry no gradient and have mean 1; a row that the data
 count twice counts twice in the sums. During the first `warmup` share of the steps nothing is weighed. The softmax is
 what self-paced weighting with an entropy regulariser comes to (Kumar, Packer and Koller 2010; Li et al. 2021,
-2007.01162: tilted losses with t = -1/temperature).
+2007.01162: tilted losses with t = -1/temperature). The epoch is chosen by how far validation answers agree with labels
+that may be wrong too (`aet.training.loop.judged`), not by their loss.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class SampleAttention(RowWeights):
     """Settings: `temperature`, in deviations; `warmup`, a share of the steps; `momentum` of μ and σ; `pace` of h."""
 
     name = "sample_attention"
-    monitors = "metric"
+    monitors = "agreement"
     defaults: ClassVar[dict[str, Any]] = {"temperature": 0.5, "warmup": 0.2, "momentum": 0.1, "pace": 0.3}
     fractions = ("warmup",)
 

@@ -61,11 +61,11 @@ class TestFeedback:
         stream.feedback(np.array(ids[4:]), pd.Series([truth[i] for i in ids[4:]], index=ids[4:]))
         stream.feedback(ids[:4][::-1], [truth[i] for i in ids[:4][::-1]])
         assert stream.labels == stream.guard.labels == 8
-        assert stream.method.trained[0].labelled.target.tolist() == [
+        assert stream.method.lessons.labelled.target.tolist() == [
             model.output.classes.index(truth[i]) for i in [*ids[4:], *ids[:4][::-1]]
         ]
         rows = model.encode(inputs(three(96, 3, shift=1.5, gain=0.4))).values["number0"]
-        assert torch.equal(stream.method.trained[0].labelled.values["number0"][0], rows[ids[4]])
+        assert torch.equal(stream.method.lessons.labelled.values["number0"][0], rows[ids[4]])
 
     def test_labels_help(self, model):
         stream, truth = served(model, guard="always")
@@ -85,7 +85,7 @@ class TestFeedback:
         assert stream.labels == 12
         assert stream.guard.labels == counted
         assert stream.state.size() > 0
-        assert len(stream.method.trained[0].labelled) == 12
+        assert len(stream.method.lessons.labelled) == 12
 
     def test_asked_and_other_labels_together(self, model, monkeypatch):
         stream, truth = served(model)
@@ -163,7 +163,7 @@ class TestFeedback:
         stream = model.stream()
         stream.predict(inputs(frame))
         stream.feedback(np.arange(3), ["1", 2.0, np.int64(3)])
-        assert stream.method.trained[0].labelled.target.tolist() == [0, 1, 2]
+        assert stream.method.lessons.labelled.target.tolist() == [0, 1, 2]
 
     def test_several_targets(self):
         frame = three(160)
@@ -172,7 +172,7 @@ class TestFeedback:
         stream = model.stream()
         stream.predict(frame.drop(columns=["one", "two"]))
         stream.feedback([0, 1, 2], [[0, 1], {"two": 0, "one": 1}, np.array([1, 1])])
-        assert stream.method.trained[0].labelled.target.tolist() == [[0, 1], [1, 0], [1, 1]]
+        assert stream.method.lessons.labelled.target.tolist() == [[0, 1], [1, 0], [1, 1]]
         before = everything(stream)
         for label in ([1], [0, 1, 1], 1, {"one": 1}, "01", [0, 2], None):
             with pytest.raises(FeedbackError):

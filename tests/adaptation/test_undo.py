@@ -22,7 +22,7 @@ def test_labels_that_moved_only_what_is_not_chosen_are_undone_too(model, monkeyp
     assert len(stream._history) == before + 1
     stream.undo()
     assert stream.method.labels == 0
-    assert all(trained.labelled is None for trained in stream.method.trained)
+    assert stream.method.lessons.labelled is None
 
 
 def test_undone_labels_are_not_scored_or_asked_again(model):

@@ -1,13 +1,14 @@
 """The default: without labels moments of the inputs; with labels whatever answers the newest of them best.
 
-Labels train on top of each base b: the source's state, 0, and the label-free proposal of another method. Every block of
-n labels is answered by each base and each trained state t_b before any is trained on it. Sums of the losses, in which a
-label's say halves with each `half_life` labels after it,
+There are bases b: the source's state, 0, and the label-free proposal of another method. Labels teach one change t of
+the dials, trained on top of the base that is proposed. Every block of n labels is answered by each base with t and
+without it, before t learns from them. Sums of the losses, in which a label's say halves with each `half_life` labels
+after it,
 
     L_b ← 2^(-n / half_life) · L_b + Σ_i ℓ(z(x_i; b), y_i)
-    E_b ← 2^(-n / half_life) · E_b + Σ_i ℓ(z(x_i; t_b), y_i) - ℓ(z(x_i; b), y_i)     after the first `patience` labels
+    E_b ← 2^(-n / half_life) · E_b + Σ_i ℓ(z(x_i; b + t), y_i) - ℓ(z(x_i; b), y_i)
 
-decide: the base with the least L_b, and what labels taught on top of it unless E_b > 0. So a state that learned one
+decide: the base with the least L_b, and what labels taught on top of it unless E_b > 0. So a change that fits one
 stretch of a stream steps aside where that no longer helps, before the guard has to see it lose.
 
 The base `mixture` is `trusted`, to be served until the proposal has earned it, where what it and the source answer to
@@ -32,7 +33,7 @@ from aet.adaptation.methods.feedback import Feedback
 from aet.adaptation.methods.mixture import Mixture
 from aet.adaptation.methods.source import Source
 from aet.adaptation.rehearsed import Rehearsals, Verdict
-from aet.attention.state import ElasticState, applied
+from aet.attention.state import ElasticState, applied, under
 from aet.batch import Batch
 from aet.outputs.label import LabelOutput
 
@@ -44,10 +45,10 @@ EVIDENCE = 64
 class Auto(Method):
     """`mixture` (for models that read numbers or images) and `feedback`, each as far as the labels speak for it.
 
-    Settings: `half_life` of a label's say, in labels; `patience`: labels before trained states are compared.
+    Settings: `half_life` of a label's say, in labels.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"half_life": 32, "patience": 16}
+    defaults: ClassVar[dict[str, Any]] = {"half_life": 32}
 
     def reset(self) -> None:
         """Back to the source."""
@@ -59,7 +60,7 @@ class Auto(Method):
         self.pairs = torch.empty(2, 0, width)
         """What the source (first) and `mixture` said to the last rows that both answered."""
         self.verdict: Verdict | None = None
-        self.trained = [Feedback(self.model) for _ in self.bases]
+        self.lessons = Feedback(self.model)
         self.losses, self.excess = torch.zeros(2, len(self.bases), dtype=torch.float64)
         self.labels = 0
         super().reset()
@@ -77,7 +78,7 @@ class Auto(Method):
     @property
     def chosen(self) -> Method:
         """The method whose state is proposed."""
-        return self.trained[self.base] if self.taught else self.bases[self.base]
+        return self.lessons if self.taught else self.bases[self.base]
 
     @property
     def follows(self) -> str:
@@ -101,24 +102,29 @@ class Auto(Method):
 
     def propose(self, batch: Batch) -> ElasticState:
         """The chosen state, once the bases have seen the batch."""
-        for base, trained in zip(self.bases, self.trained, strict=True):
+        for base in self.bases:
             before = base.passes
-            trained.rebase(base.propose(batch))
+            base.propose(batch)
             self.passes += base.passes - before
-        self.state = self.chosen.state
+        self.settle()
         self.weigh()
         return self.state
 
+    def settle(self) -> None:
+        """What labels taught stands on the chosen base; that, or the base alone, is proposed."""
+        self.lessons.rebase(self.bases[self.base].state)
+        self.state = self.chosen.state
+
     def back_to(self, state: ElasticState) -> None:
         """The chosen base goes back, with what labels taught on top; trust begins anew."""
-        base, trained = self.bases[self.base], self.trained[self.base]
+        base, lessons = self.bases[self.base], self.lessons
         if self.taught:
-            moved = {name: t + state[name] - trained.state[name] for name, t in base.state.items()}
-            base.state = trained.base = ElasticState(moved).clipped(RADIUS)
-            trained.state = state
+            moved = {name: t + state[name] - lessons.state[name] for name, t in base.state.items()}
+            base.state = lessons.base = ElasticState(moved).clipped(RADIUS)
+            lessons.state = state
         else:
             base.state = state
-            trained.rebase(state)
+            lessons.rebase(state)
         self.pairs, self.verdict = self.pairs[:, :0], None
         self.state = state
 
@@ -147,29 +153,28 @@ class Auto(Method):
             return
         self.compare(batch)
         self.labels += len(batch)
-        for trained in self.trained:
-            before = trained.passes
-            trained.label(batch)
-            self.passes += trained.passes - before
+        self.settle()
+        before = self.lessons.passes
+        self.lessons.label(batch)
+        self.passes += self.lessons.passes - before
         self.state = self.chosen.state
 
     @torch.no_grad()
     def compare(self, batch: Batch) -> None:
         """The formulas above."""
-        untrained, taught = (self.sums(methods, batch) for methods in (self.bases, self.trained))
+        states = [base.state for base in self.bases]
+        untrained, taught = self.sums(states, batch), self.sums([self.lessons.on(state) for state in states], batch)
         self.losses, self.excess = (
             0.5 ** (len(batch) / self.settings["half_life"]) * total for total in (self.losses, self.excess)
         )
-        self.losses = self.losses + untrained
-        if self.labels >= self.settings["patience"]:
-            self.excess = self.excess + taught - untrained
+        self.losses, self.excess = self.losses + untrained, self.excess + taught - untrained
 
-    def sums(self, methods: list[Any], batch: Batch) -> Tensor:
-        """Sum of the rows' losses under each method's state (methods,)."""
+    def sums(self, states: list[ElasticState], batch: Batch) -> Tensor:
+        """Sum of the rows' losses under each state (states,)."""
         assert batch.target is not None
         sums = []
-        for method in methods:
-            with applied(method.state):
+        for state in states:
+            with applied(state):
                 sums.append(self.model.output.losses(self.model.logits(batch), batch.target.cpu()).double().sum())
             self.passes += len(batch)
         return torch.stack(sums).nan_to_num(nan=1e9, posinf=1e9)
@@ -179,11 +184,14 @@ class Auto(Method):
         kept = {"losses": self.losses, "excess": self.excess, "labels": torch.tensor(self.labels), "pairs": self.pairs}
         if self.verdict is not None:
             kept["verdict"] = torch.tensor(astuple(self.verdict), dtype=torch.float64)
-        for sort, methods in (("base", self.bases), ("trained", self.trained)):
-            for number, method in enumerate(methods):
-                kept |= {f"{sort}.{number}.memory.{name}": t for name, t in method.memory().items()}
-                kept |= {f"{sort}.{number}.state.{name}": t for name, t in method.state.items()}
+        for name, method in self.parts().items():
+            kept |= {f"{name}.memory.{key}": t for key, t in method.memory().items()}
+            kept |= {f"{name}.state.{key}": t for key, t in method.state.items()}
         return kept
+
+    def parts(self) -> dict[str, Method]:
+        """The methods that this one rests on, by name."""
+        return {f"base.{number}": base for number, base in enumerate(self.bases)} | {"lessons": self.lessons}
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take back what `memory` gave."""
@@ -191,13 +199,9 @@ class Auto(Method):
         self.pairs = memory["pairs"]
         given = memory["verdict"].tolist() if "verdict" in memory else None
         self.verdict = Verdict(bool(given[0]), given[1], int(given[2]), int(given[3])) if given else None
-        for sort, methods in (("base", self.bases), ("trained", self.trained)):
-            for number, method in enumerate(methods):
-                own = f"{sort}.{number}."
-                state = {n: memory[f"{own}state.{n}"].to(t) for n, t in method.state.items()}
-                method.state = ElasticState(state)
-                start = f"{own}memory."
-                method.load_memory({n.removeprefix(start): t for n, t in memory.items() if n.startswith(start)})
-        for base, trained in zip(self.bases, self.trained, strict=True):
-            trained.base = base.state
+        for name, method in self.parts().items():
+            kept = under(f"{name}.state.", memory)
+            method.state = ElasticState({key: kept[key].to(t) for key, t in method.state.items()})
+            method.load_memory(under(f"{name}.memory.", memory))
+        self.lessons.base = self.bases[self.base].state
         self.state = self.chosen.state

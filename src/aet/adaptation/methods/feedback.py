@@ -1,10 +1,12 @@
 """Late labels train the elastic state, anchored to the source.
 
-    L = mean_i ℓ(z(x_i; s), y_i) + a · ‖s - b‖²
+    L = mean_i ℓ(z(x_i; s), y_i) + a / n · ‖s - b‖²
 
-over the labelled rows so far (the newest `window`), all dials moving, from the base b: the source, or the state that
-another method proposes. The weights of the source stay; a few kilobytes learn from a handful of rows what full
-fine-tuning would.
+over the n labelled rows so far (the newest `window`), all dials moving, from the base b: the source, or the state that
+another method proposes. The anchor is a normal prior around b, so it holds less the more labels there are; without it
+the first labels are learned by heart, and rows that had been answered rightly are lost. The weights of the source stay;
+a few kilobytes learn from a handful of rows what full fine-tuning would. How a, rate and steps were chosen:
+docs/lab/adaptation.md.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ class Feedback(Method):
     """
 
     defaults: ClassVar[dict[str, Any]] = {
-        "lr": 0.01,
+        "lr": 0.02,
         "steps": 60,
-        "steps_a_label": 8,
+        "steps_a_label": 4,
         "batch": 64,
-        "anchor": 1e-4,
+        "anchor": 3.0,
         "window": 1024,
     }
 
@@ -43,10 +45,14 @@ class Feedback(Method):
         self.draws = torch.Generator().manual_seed(0)
 
     def rebase(self, base: ElasticState) -> None:
-        """Keep what the labels taught, on another base: s + b' - b."""
+        """Keep what the labels taught, on another base."""
         if base is not self.base:
-            moved = {name: self.state[name] + base[name] - tensor for name, tensor in self.base.items()}
-            self.base, self.state = base, ElasticState(moved).clipped(RADIUS)
+            self.base, self.state = base, self.on(base)
+
+    def on(self, base: ElasticState) -> ElasticState:
+        """What the labels taught, on a base b': s + b' - b."""
+        moved = {name: self.state[name] + base[name] - tensor for name, tensor in self.base.items()}
+        return ElasticState(moved).clipped(RADIUS)
 
     def label(self, batch: Batch) -> None:
         """Take the rows in and train on all of them, from the state so far."""
@@ -62,14 +68,14 @@ class Feedback(Method):
     def loss(self, state: ElasticState) -> Tensor:
         """The formula above on a draw of the labelled rows, without a draw if they are few."""
         assert self.labelled is not None
-        rows, size = self.labelled, self.settings["batch"]
-        if len(rows) > size:
+        rows, size, known = self.labelled, self.settings["batch"], len(self.labelled)
+        if known > size:
             rows = rows[torch.randperm(len(rows), generator=self.draws)[:size]]
         rows = rows.to(self.model.device)
         assert rows.target is not None
         anchor = torch.stack([(state[name] - t).square().sum() for name, t in self.base.items()]).sum()
         fit: Tensor = self.model.output.loss(self.model(rows), rows.target)
-        return fit + float(self.settings["anchor"]) * anchor
+        return fit + float(self.settings["anchor"]) / known * anchor
 
     def memory(self) -> dict[str, Tensor]:
         """The labelled rows, and where the draws from them stand."""

@@ -6,7 +6,7 @@ without it, before t learns from them. Sums of the losses, in which a label's sa
 after it,
 
     L_b ← 2^(-n / half_life) · L_b + Σ_i ℓ(z(x_i; b), y_i)
-    E_b ← 2^(-n / half_life) · E_b + Σ_i ℓ(z(x_i; b + t), y_i) - ℓ(z(x_i; b), y_i)
+    E_b ← 2^(-n / half_life) · E_b + Σ_i ℓ(z(x_i; b + t), y_i) - ℓ(z(x_i; b), y_i)     after the first `patience` labels
 
 decide: the base with the least L_b, and what labels taught on top of it unless E_b > 0. So a change that fits one
 stretch of a stream steps aside where that no longer helps, before the guard has to see it lose.
@@ -45,10 +45,10 @@ EVIDENCE = 64
 class Auto(Method):
     """`mixture` (for models that read numbers or images) and `feedback`, each as far as the labels speak for it.
 
-    Settings: `half_life` of a label's say, in labels.
+    Settings: `half_life` of a label's say, in labels; `patience`: labels before what they taught is compared.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"half_life": 32}
+    defaults: ClassVar[dict[str, Any]] = {"half_life": 32, "patience": 8}
 
     def reset(self) -> None:
         """Back to the source."""
@@ -167,7 +167,9 @@ class Auto(Method):
         self.losses, self.excess = (
             0.5 ** (len(batch) / self.settings["half_life"]) * total for total in (self.losses, self.excess)
         )
-        self.losses, self.excess = self.losses + untrained, self.excess + taught - untrained
+        self.losses = self.losses + untrained
+        if self.labels >= self.settings["patience"]:
+            self.excess = self.excess + taught - untrained
 
     def sums(self, states: list[ElasticState], batch: Batch) -> Tensor:
         """Sum of the rows' losses under each state (states,)."""

@@ -97,7 +97,7 @@ def test_worlds_are_rows_of_the_model_with_a_mix_and_a_drift(rehearsed):
 
 def test_what_training_keeps(rehearsed, tmp_path):
     kept = rehearsed.statistics.rehearsals
-    assert kept["figures"].shape == (24 * 3, len(FIGURES))
+    assert kept["figures"].shape == (24 * 3, 3, len(FIGURES))
     assert kept["figures"].isfinite().all()
     assert kept["gain"].abs().max() <= 1
     again = rehearse(rehearsed, rehearsed.encode(three(90, 5), target=True))
@@ -181,7 +181,7 @@ def test_who_answered_is_written_down_as_it_was(rehearsed, monkeypatch):
     assert spans[1]["row"] == 512 - record["stream"]["served"]["proposal"]
     assert [span[2] for span in serving(record)] == ["source", "proposal"]
     event = next(e for e in stream.trace.events if e["kind"] == "served")
-    assert event["text"].startswith("proposal trusted without labels")
+    assert event["text"].startswith("trusted without labels, the inputs' moments: of the 16")
 
 
 def test_undo_takes_a_trusted_state_back_too(rehearsed, monkeypatch):

@@ -7,8 +7,9 @@ themselves, as they were given, for as long as a label may come (`keep` rows, wi
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aet.adaptation.guard import FEW
 from aet.errors import ConfigError, DataError
 from aet.monitoring.performance import ESTIMATORS, UNKNOWN, Estimate, HeldOut, Labelled, Seen
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 WINDOW, POINT, POINTS, ROOM = 2048, 200, 2000, 4_000_000
+TRIAL = 64
+"""Newest drawn labels by which what was served is compared with the source."""
 SIDES = ("served", "source")
 PLAIN = ("doc", "atc", "cbpe", "constant")
 """Estimators that read confidences alone, the one with the least error first (docs/lab/estimates.md)."""
@@ -112,10 +116,28 @@ class Answered:
         columns = [[e[side][0] for e in chosen], [e[side][1] for e in chosen], [e["weight"] for e in chosen]]
         return Labelled(*(np.array(column, dtype=float) for column in columns))
 
-    def take(self, ids: Sequence[Hashable], target: Tensor, weights: Floats) -> None:
-        """Labels came: judge the answers as they were given; weights are NaN for rows that nobody drew."""
+    @property
+    def lost(self) -> bool:
+        """Whether fewer served answers than the source's were right, over the newest `TRIAL` drawn labels; with fewer
+        than `FEW` of them, no.
+        """
+        both = (e for e in reversed(self.late) if e["weight"] is not None and all(side in e for side in SIDES))
+        gains = [e["served"][1] - e["source"][1] for e in islice(both, TRIAL)]
+        return len(gains) >= FEW and sum(gains) < 0
+
+    def take(
+        self, ids: Sequence[Hashable], target: Tensor, weights: Floats, source: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        """Labels came: judge the answers as they were given; weights are NaN for rows that nobody drew.
+
+        `source` gives the source's logits of the rows at some of these places, where it was not asked before.
+        """
         places = [i for i, known in enumerate(ids) if known in self.waiting]
         found = [self.waiting.pop(ids[i]) for i in places]
+        bare = [n for n, (_, given) in enumerate(found) if "source" not in given]
+        if source is not None and bare:
+            for n, logits in zip(bare, source(torch.tensor([places[n] for n in bare])), strict=True):
+                found[n][1]["source"] = logits
         entries: list[dict[str, Any]] = [
             {"row": row, "weight": None if np.isnan(weights[i]) else float(weights[i])}
             for i, (row, _) in zip(places, found, strict=True)

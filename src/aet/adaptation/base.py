@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.descent import Descent, clipped_slopes
+from aet.adaptation.serving import Choice
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.config import checked_settings
@@ -65,8 +66,8 @@ class Method:
         return ""
 
     @property
-    def trusted(self) -> ElasticState | None:
-        """The state that evidence without labels says is to be served; None for a method without such evidence."""
+    def trusted(self) -> Choice | None:
+        """What evidence without labels says is to be served; None for a method without such evidence."""
         return None
 
     @property

@@ -78,6 +78,22 @@ def information(p: Tensor) -> Tensor:
     return entropy(p.mean(0)) - entropy(p).mean()
 
 
+def alike_in_time(predicted: Tensor, classes: int, lags: int = 3) -> float:
+    """How far answers (n,) repeat those up to `lags` before them more often than their mix alone explains.
+
+    (agreements - expected) over the deviation that independent pairs would have: above 3 hardly ever by chance.
+
+    >>> import torch
+    >>> alike_in_time(torch.arange(60) // 15, 4) > 3, alike_in_time(torch.arange(60) % 4, 4) > 3
+    (True, False)
+    """
+    chance = float((torch.bincount(predicted, minlength=classes).double() / max(1, len(predicted))).square().sum())
+    same = [(predicted[lag:] == predicted[:-lag]).double() for lag in range(1, lags + 1)]
+    pairs, agreed = sum(map(len, same)), sum(float(s.sum()) for s in same)
+    spread = (pairs * chance * (1 - chance)) ** 0.5
+    return (agreed - pairs * chance) / spread if spread > 1e-6 else 0.0
+
+
 def repeats(predicted: Tensor, classes: int) -> Tensor:
     """Share of rows answered as the row before, less what the mix of the answers alone would give."""
     if len(predicted) < 2:

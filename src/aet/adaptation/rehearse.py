@@ -1,4 +1,4 @@
-"""Rehearsals of label-free adaptation on the validation rows of a trained model: `aet.adaptation.rehearsed`."""
+"""Rehearsals of label-free adaptation on the validation rows of a trained model: `aet.adaptation.portfolio`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aet.adaptation.comparison import figures
 from aet.adaptation.methods.mixture import Mixture
+from aet.adaptation.proposals import proposed
 from aet.batch import Batch
 from aet.model import Model
 from aet.outputs.label import LabelOutput
@@ -23,7 +24,7 @@ MIXES = (None, None, 0.5, 0.05)
 
 @torch.no_grad()
 def rehearse(model: Model, valid: Batch) -> dict[str, Tensor] | None:
-    """What `Rehearsals` takes; None where `mixture` does not apply, rows are too few or `train.rehearsals` is 0."""
+    """What `Portfolio` takes; None where `mixture` does not apply, rows are too few or `train.rehearsals` is 0."""
     output, statistics, worlds = model.output, model.known_statistics(), model.config.train.rehearsals
     if not isinstance(output, LabelOutput) or not statistics.inputs or len(valid) < LEAST or not worlds:
         return None
@@ -36,9 +37,10 @@ def rehearse(model: Model, valid: Batch) -> dict[str, Tensor] | None:
         assert world.target is not None
         pairs = paired(model, output, world)
         for truth, (p, q) in list(zip(world.target.split(CHUNK), pairs, strict=True))[1:]:
-            found.append(figures(p, q, usual, mix))
-            right_p, right_q = ((answers.argmax(-1) == truth).float().mean() for answers in (p, q))
-            gains.append(right_q - right_p)
+            answers = proposed(p, q, mix)
+            found.append(torch.stack([figures(p, r, usual, mix) for r in answers]))
+            right, *others = ((r.argmax(-1) == truth).float().mean() for r in (p, *answers))
+            gains.append(torch.stack(others) - right)
             places.append(number)
     return {
         "figures": torch.stack(found).float(),

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aet.adaptation.proposals import PROPOSALS
+
 K = 16
 HARM, RARE = 0.01, 0.025
 """Loss of accuracy in a world that is still taken for none, and the share of worlds that may lose more."""
@@ -36,29 +38,34 @@ class Verdict:
     """Mean gain of the rehearsed stretches most like it, in points."""
     won: int
     of: int
+    proposal: int = 0
+    """Number of the proposal among `PROPOSALS`."""
+    bound: float = 0.0
+    """Mean gain - z standard errors, in points."""
 
     def __str__(self) -> str:
         verb = "trusted" if self.trusted else "not trusted"
         return (
-            f"proposal {verb} without labels: of the {self.of} rehearsed stretches most like this one it won "
-            f"{self.won}, {self.gain:+.1f} points on average"
+            f"{verb} without labels, {PROPOSALS[self.proposal].name}: of the {self.of} rehearsed stretches most like "
+            f"this one it won {self.won}, {self.gain:+.1f} points on average"
         )
 
 
 class Rehearsals:
-    """What was rehearsed: figures (N, F), gain (N,) and world (N,) of each stretch; `usual`, the source's confidence.
+    """What was rehearsed of a proposal: figures (N, F), gain (N,) and world (N,) of each stretch.
 
     >>> x = torch.linspace(-1, 1, 80)[:, None]
-    >>> known = Rehearsals({"figures": x, "gain": 0.2 * x[:, 0], "world": torch.arange(80) // 4, "usual": x.mean()})
-    >>> print(known.verdict(torch.tensor([0.9])))
-    proposal trusted without labels: of the 16 rehearsed stretches most like this one it won 16, +16.2 points on average
+    >>> known = Rehearsals({"figures": x, "gain": 0.2 * x[:, 0], "world": torch.arange(80) // 4})
+    >>> verdict = known.verdict(torch.tensor([0.9]))
+    >>> verdict.trusted, verdict.won, round(verdict.gain, 1)
+    (True, 16, 16.2)
     >>> known.verdict(torch.tensor([-0.9])).trusted
     False
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], proposal: int = 0) -> None:
+        self.proposal = proposal
         self.figures, self.gain, self.world = (tensors[name].double() for name in ("figures", "gain", "world"))
-        self.usual = float(tensors["usual"])
         self.unit = self.figures.std(0).clamp_min(1e-6)
         self.limit = self.calibrated()
 
@@ -83,8 +90,10 @@ class Rehearsals:
         """Of one stretch, by its figures (F,)."""
         apart = ((self.figures - figures.double()) / self.unit).square().sum(1)
         gains = self.gain[apart.argsort()[:K]]
-        trusted = self.limit is not None and bool(lower(gains[None], self.limit[0]) > self.limit[1])
-        return Verdict(trusted, 100 * float(gains.mean()), int((gains > 0).sum()), len(gains))
+        bound = float(lower(gains, self.limit[0] if self.limit else 1.0))
+        trusted = self.limit is not None and bound > self.limit[1]
+        won = int((gains > 0).sum())
+        return Verdict(trusted, 100 * float(gains.mean()), won, len(gains), self.proposal, 100 * bound)
 
 
 def lower(gains: Tensor, z: float) -> Tensor:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 if TYPE_CHECKING:
     from aet.adaptation.base import Method
@@ -14,30 +17,43 @@ UNLABELLED = ("never", "cautious", "always")
 """What is served until labels have earned the proposal its place."""
 
 
+Correction = Callable[[Tensor], Tensor]
+"""Logits (B, width) of rows in their order, from those that a state gives."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """The state that answers, None for the source's, and what the choice rests on; empty for the source."""
 
     state: ElasticState | None = None
     by: str = ""
+    correct: Correction | None = None
+    """What is done to the answers under that state."""
+
+    def corrected(self, logits: Tensor) -> Tensor:
+        """Logits (B, width) as they are served."""
+        return logits if self.correct is None else self.correct(logits)
 
 
-def chosen(guard: Guard, method: Method, unlabelled: str) -> Choice:
-    """The guard's labels first; where they do not speak for the proposal, what `unlabelled` allows."""
+def chosen(guard: Guard, method: Method, unlabelled: str, lost: bool = False) -> Choice:
+    """The guard's labels first; where they do not speak for the proposal, what `unlabelled` allows.
+
+    `lost`: what was served lost to the source on the newest labels, so that rehearsals are not heard.
+    """
     if guard.serving:
         return Choice(method.state, "labels" if guard.needs_labels else "guard")
     if not guard.needs_labels or unlabelled == "never":
         return Choice()
     if unlabelled == "cautious":
-        return Choice() if method.trusted is None else Choice(method.trusted, "rehearsals")
+        return Choice() if lost or method.trusted is None else method.trusted
     return Choice() if guard.against else Choice(method.state, "mode")
 
 
-def reason(now: str, before: str, guard: Guard, method: Method) -> str:
+def reason(now: str, before: str, guard: Guard, method: Method, lost: bool = False) -> str:
     """Why it is `now` who answers and no more `before`, in words."""
     if "labels" in (now, before):
         aside = f"; until it has earned that: {method.why}" if now == "rehearsals" else ""
         return guard.reason() + aside
     if "rehearsals" in (now, before):
-        return method.why
+        return f"what was served lost to the source on the newest labels; {method.why}" if lost else method.why
     return guard.reason() if guard.against else "unlabelled='always': served until labels speak against it"

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from aet.adaptation.kept import KeptRows
-from aet.adaptation.serving import chosen
 from aet.adaptation.stream import Stream
 from aet.attention.state import ElasticState, load_tensors
 from aet.batch import Batch
@@ -20,7 +19,7 @@ from aet.errors import RunError
 if TYPE_CHECKING:
     from aet.model import Model
 
-FORMAT = 2
+FORMAT = 3
 """1: before methods kept what they keep now; their adaptation starts afresh, the guard goes on."""
 ANSWERED = "answered."
 RECORD = "record.json"
@@ -138,12 +137,13 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream
     stream.trace.load_dict(described["trace"])
     stream._undone.update(dict.fromkeys(described.get("undone", [])))
     stream.rows, stream.labels, stream.asked = (int(described[n]) for n in ("rows", "labels", "asked"))
-    stream._follows, stream._by = stream.method.follows, chosen(stream.guard, stream.method, stream.unlabelled).by
+    stream._follows = stream.method.follows
     if described["format"] < FORMAT:
         stream.trace.event(stream.rows, "reset", "saved by an earlier version: adaptation starts from the source")
     stream._rng.bit_generator.state = described["draws"]
     if "answered" in described:
         stream.answered.load_dict(described["answered"])
+    stream._by = stream.choice.by
     ids = described["ids"]
     if ids["kept"]:
         weights = np.array(ids["weights"], dtype=float)

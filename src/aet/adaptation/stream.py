@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from aet.adaptation.given import label_frame, plain_id
 from aet.adaptation.guard import GUARDS, WAIT, Guard
 from aet.adaptation.kept import KeptRows, remember
 from aet.adaptation.serving import UNLABELLED, Choice, chosen, reason
+from aet.adaptation.snapshot import Snapshot
 from aet.adaptation.summaries import summaries
 from aet.adaptation.trace import Trace
 from aet.answering import answer_frame
@@ -40,20 +40,6 @@ HISTORY = 64
 UNDONE = 100_000
 """Rows whose undone labels are remembered, so that the guard hears of none twice."""
 Watch = Callable[[Checked, Tensor, Tensor, Tensor, bool], None]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What `undo` brings back: state, memory of the method (its tensors are never written in place), labelled rows.
-
-    Memory is None where only moments of a batch moved the state: the next batch renews them.
-    """
-
-    state: ElasticState
-    memory: Mapping[str, Tensor] | None
-    reason: str
-    ids: Sequence[Hashable] = ()
-    rows: Batch | None = None
 
 
 class Stream:
@@ -115,7 +101,7 @@ class Stream:
         self._merged: tuple[ElasticState, Model] | None = None
         self._last: ElasticState | None = None
         self._follows = self.method.follows
-        self._by = "" if self.guard.needs_labels else chosen(self.guard, self.method, unlabelled).by
+        self._by = "" if self.guard.needs_labels else self.choice.by
         self._undone: OrderedDict[Hashable, None] = OrderedDict()
         self._rng = np.random.default_rng(seed)
         self._lock = threading.RLock()
@@ -131,9 +117,14 @@ class Stream:
         return self.served_state is not None
 
     @property
+    def choice(self) -> Choice:
+        """Who answers now: a state, None for the source's, what is done to its answers, and what that rests on."""
+        return chosen(self.guard, self.method, self.unlabelled, self.answered.lost)
+
+    @property
     def served_state(self) -> ElasticState | None:
         """The state that answers now: the proposal's, the one trusted without labels, or None for the source's."""
-        return chosen(self.guard, self.method, self.unlabelled).state
+        return self.choice.state
 
     def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One answer a row, in order.
@@ -156,16 +147,17 @@ class Stream:
         if self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch before answering it")
         self._move(lambda: self.method.propose(batch), "moments of a batch", remember=False)
-        state, started = self._decided().state, time.perf_counter()
-        serving = state is not None
+        choice, started = self._decided(), time.perf_counter()
+        state, serving = choice.state, choice.state is not None
         source = None if serving and not self.compare else self.model.logits(batch)
-        served = source if state is None else self._adapted(batch, state)
+        served = source if state is None else choice.corrected(self._adapted(batch, state))
         assert served is not None
         self.trace.passes["served"] += len(batch) * (1 + (serving and self.compare))
         self.trace.seconds["answering"] += time.perf_counter() - started
         if self.watch is not None:
             source = self.model.logits(batch) if source is None else source
-            proposal = served if state is self.method.state else self._adapted(batch, self.method.state)
+            alike = state is self.method.state and choice.correct is None
+            proposal = served if alike else self._adapted(batch, self.method.state)
             self.watch(checked, source, proposal, served, serving)
         if not self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch")
@@ -273,18 +265,23 @@ class Stream:
             asked = [None if free else known for known, free in zip(ids, np.isnan(weights), strict=True)]
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
             weights = np.where([known in self._undone for known in ids], np.nan, weights)
-            self.answered.take(ids, targets, weights)
+            self.answered.take(ids, targets, weights, lambda index: self._source(rows[index]))
             self._move(lambda: self._take_in(rows, weights, asked), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
 
+    def _source(self, rows: Batch) -> Tensor:
+        """What the source says to rows whose labels came."""
+        self.trace.passes["scoring"] += len(rows)
+        return self.model.logits(rows)
+
     def _decided(self) -> Choice:
         """Who answers now; a change of mind is written down with its reason."""
-        choice, before = chosen(self.guard, self.method, self.unlabelled), self._by
+        choice, before = self.choice, self._by
         if choice.by != before:
             self._by = choice.by
-            sentence = reason(choice.by, before, self.guard, self.method)
-            self.trace.event(self.rows, "served" if choice.by else "held", sentence)
+            why = reason(choice.by, before, self.guard, self.method, self.answered.lost)
+            self.trace.event(self.rows, "served" if choice.by else "held", why)
         return choice
 
     def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:

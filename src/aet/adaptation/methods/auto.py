@@ -11,9 +11,12 @@ after it,
 decide: the base with the least L_b, and what labels taught on top of it unless E_b > 0. So a change that fits one
 stretch of a stream steps aside where that no longer helps, before the guard has to see it lose.
 
-The base `mixture` is `trusted`, to be served until the proposal has earned it, where what it and the source answer to
-the last `EVIDENCE` rows that both answered looks like the rehearsed stretches in which it won
-(`aet.adaptation.rehearsed`), and while its loss on labels is not above the source's.
+Without labels there is a portfolio: the state of `mixture`, answers corrected by the mix around each row
+(`local_mix`), and both. Of these the one is `trusted`, to be served until the proposal has earned it, whose answers to
+the last `EVIDENCE` rows that source and `mixture` both answered look, beside the source's, like the rehearsed stretches
+in which it won most surely (`aet.adaptation.portfolio`); the state of `mixture` only while its loss on labels is not
+above the source's, and the mix around rows only while the source's answers are alike in time: rehearsals do not know
+how a stream of shuffled rows from another world looks whose errors pile up on few classes.
 How the settings were chosen: docs/lab/adaptation.md and docs/lab/auto.md.
 """
 
@@ -27,18 +30,24 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
-from aet.adaptation.comparison import figures
+from aet.adaptation.comparison import alike_in_time
 from aet.adaptation.guard import FEW
 from aet.adaptation.methods.feedback import Feedback
+from aet.adaptation.methods.local_mix import correction
 from aet.adaptation.methods.mixture import Mixture
 from aet.adaptation.methods.source import Source
-from aet.adaptation.rehearsed import Rehearsals, Verdict
+from aet.adaptation.portfolio import Portfolio
+from aet.adaptation.proposals import PROPOSALS
+from aet.adaptation.rehearsed import Verdict
+from aet.adaptation.serving import Choice
 from aet.attention.state import ElasticState, applied, under
 from aet.batch import Batch
 from aet.outputs.label import LabelOutput
 
-EVIDENCE = 64
-"""Rows answered by both."""
+EVIDENCE, LOOKED = 64, 128
+"""Rows answered by both: those that are judged, and those over which answers must be alike in time."""
+ALIKE = 3.0
+"""How much more alike than chance, in deviations, before answers are corrected by the mix around them."""
 
 
 @METHODS.register("auto")
@@ -55,7 +64,7 @@ class Auto(Method):
         statistics = self.model.known_statistics()
         self.mixture = Mixture(self.model) if statistics.inputs else None
         self.bases: list[Method] = [Source(self.model), *([self.mixture] if self.mixture else [])]
-        self.rehearsals = Rehearsals(statistics.rehearsals) if statistics.rehearsals else None
+        self.portfolio = Portfolio(statistics.rehearsals) if statistics.rehearsals else None
         width = self.model.output.width
         self.pairs = torch.empty(2, 0, width)
         """What the source (first) and `mixture` said to the last rows that both answered."""
@@ -87,10 +96,20 @@ class Auto(Method):
         return base + ", and what labels taught on top" * self.taught
 
     @property
-    def trusted(self) -> ElasticState | None:
-        """The state of `mixture` where rehearsals speak for it, and labels, if there are `FEW`, for it as a base."""
-        heard = self.labels < FEW or self.base > 0
-        return self.mixture.state if self.mixture and self.verdict and self.verdict.trusted and heard else None
+    def heard(self) -> bool:
+        """Whether labels, once there are `FEW`, leave a say to proposals that move the inputs."""
+        return self.labels < FEW or self.base > 0
+
+    @property
+    def trusted(self) -> Choice | None:
+        """What rehearsals speak for; the state of `mixture` only if labels do so too."""
+        if self.mixture is None or self.verdict is None or not self.verdict.trusted:
+            return None
+        proposal = PROPOSALS[self.verdict.proposal]
+        if proposal.moved and not self.heard:
+            return None
+        base = self.mixture if proposal.moved else self.bases[0]
+        return Choice(base.state, "rehearsals", correction(self.model) if proposal.corrected else None)
 
     @property
     def why(self) -> str:
@@ -132,7 +151,7 @@ class Auto(Method):
     def weigh(self) -> None:
         """Ask the source about the rows that `mixture` has just read, and the rehearsals about what both say."""
         output, latest = self.model.output, self.mixture.latest if self.mixture else None
-        if latest is None or self.rehearsals is None or self.rehearsals.limit is None:
+        if latest is None or self.portfolio is None or not self.portfolio.ever:
             return
         assert isinstance(output, LabelOutput)
         rows, q = latest
@@ -141,11 +160,15 @@ class Auto(Method):
         self.passes += len(rows)
         both = torch.stack([p, q])
         both = both[:, both.isfinite().all(-1).all(0)]
-        self.pairs = torch.cat([self.pairs, both], 1)[:, -EVIDENCE:].clone()
-        statistics = self.model.known_statistics()
-        if self.pairs.shape[1] == EVIDENCE and statistics.label_mix is not None:
-            found = figures(self.pairs[0], self.pairs[1], self.rehearsals.usual, statistics.label_mix)
-            self.verdict = self.rehearsals.verdict(found)
+        self.pairs = torch.cat([self.pairs, both], 1)[:, -LOOKED:].clone()
+        mix = self.model.known_statistics().label_mix
+        if self.pairs.shape[1] >= EVIDENCE and mix is not None:
+            assert self.mixture is not None
+            apart = 1 / self.mixture.settings["share"]
+            alike = alike_in_time(self.pairs[0].argmax(-1), output.width) > ALIKE
+            among = [one for one in PROPOSALS if (self.heard or not one.moved) and (alike or not one.corrected)]
+            p, q = self.pairs[:, -EVIDENCE:]
+            self.verdict = self.portfolio.verdict(p, q, mix, apart, among)
 
     def label(self, batch: Batch) -> None:
         """Compare on labels not trained on, then train on all so far."""
@@ -200,7 +223,11 @@ class Auto(Method):
         self.losses, self.excess, self.labels = memory["losses"], memory["excess"], int(memory["labels"])
         self.pairs = memory["pairs"]
         given = memory["verdict"].tolist() if "verdict" in memory else None
-        self.verdict = Verdict(bool(given[0]), given[1], int(given[2]), int(given[3])) if given else None
+        if given:
+            trusted, gain, won, of, proposal, bound = given
+            self.verdict = Verdict(bool(trusted), gain, int(won), int(of), int(proposal), bound)
+        else:
+            self.verdict = None
         for name, method in self.parts().items():
             kept = under(f"{name}.state.", memory)
             method.state = ElasticState({key: kept[key].to(t) for key, t in method.state.items()})

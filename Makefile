@@ -30,6 +30,7 @@ bench: .venv/ready ## the tables of the README, some hours; goes on where it was
 	$(BIN)/python benchmarks/gas.py --json benchmarks/results/gas.json
 	$(BIN)/python benchmarks/training.py --json benchmarks/results
 	$(BIN)/python benchmarks/shift.py --json benchmarks/results/shift.json
+	$(BIN)/python benchmarks/asking.py --json benchmarks/results/asking.json
 
 docs: .venv/ready ## the pages under site/
 	$(BIN)/mkdocs build --strict

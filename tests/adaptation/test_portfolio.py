@@ -161,14 +161,6 @@ def test_undo_ends_the_correction_too(model, monkeypatch):
     assert stream.predict(inputs(rows))["prediction"].tolist() == expected.tolist()
 
 
-def test_memory_of_an_earlier_version_loads(model):
-    method = aet.adaptation.Auto(model)
-    memory = {**method.memory(), "verdict": torch.tensor([1.0, 3.5, 12.0, 16.0], dtype=torch.float64)}
-    method.load_memory(memory)
-    assert method.verdict == Verdict(True, 3.5, 12, 16)
-    assert PROPOSALS[method.verdict.proposal].moved
-
-
 def test_moved_inputs_need_labels_that_speak_for_them_and_the_mix_alone_does_not(model, monkeypatch):
     for number, left in ((BOTH, False), (LOCAL, True)):
         trust(monkeypatch, number)

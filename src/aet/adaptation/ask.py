@@ -21,6 +21,23 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+LOOKED = 256
+"""Rows among which a draw is made; of more, so many are drawn evenly first, which costs no more passes."""
+
+
+def candidates(taken: npt.NDArray[np.bool_], most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Places, rising, of those taken before and of at most `most` others, which are an even draw: the mean over them is
+    in expectation that over all.
+
+    >>> candidates(np.array([False, True, False]), 5, np.random.default_rng(0)).tolist()
+    [0, 1, 2]
+    >>> len(candidates(np.zeros(9, bool), 5, np.random.default_rng(0)))
+    5
+    """
+    free = np.flatnonzero(~taken)
+    drawn = rng.choice(free, most, replace=False) if len(free) > most else free
+    return np.sort(np.concatenate([np.flatnonzero(taken), drawn]))
+
 
 def draw(
     features: Floats, uncertainty: Floats, taken: npt.NDArray[np.bool_], count: int, rng: np.random.Generator

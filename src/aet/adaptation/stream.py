@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.answered import Answered
-from aet.adaptation.ask import draw
+from aet.adaptation.ask import LOOKED, candidates, draw
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.given import label_frame, plain_id
 from aet.adaptation.guard import GUARDS, WAIT, Guard
@@ -222,20 +222,19 @@ class Stream:
         with self._lock:
             if count <= 0 or not len(self.kept):
                 return []
-            start = max(0, len(self.kept) - newest)
-            batch = self.kept.batch[torch.arange(start, len(self.kept))]
-            started = time.perf_counter()
-            features, uncertainty = self._features(batch)
-            self.trace.seconds["asking"] += time.perf_counter() - started
+            start, started = max(0, len(self.kept) - newest), time.perf_counter()
             taken = ~np.isnan(self.kept.weights[start:])
             taken |= np.array([known in self._undone for known in self.kept.ids[start:]], dtype=bool)
-            positions, weights = draw(features, uncertainty, taken, count, self._rng)
-            self.kept.mark_asked(start + positions, weights)
-            ids = [self.kept.ids[start + i] for i in positions]
+            looked = candidates(taken, max(LOOKED, count), self._rng)
+            batch = self.kept.batch[torch.from_numpy(start + looked)]
+            positions, weights = draw(*self._features(batch), taken[looked], count, self._rng)
+            self.trace.seconds["asking"] += time.perf_counter() - started
+            self.kept.mark_asked(start + looked[positions], weights)
+            ids = [self.kept.ids[start + i] for i in looked[positions]]
             self.guard.expect(ids, weights.tolist())
             self.asked += len(ids)
             self.trace.passes["asking"] += len(batch)
-            self.trace.event(self.rows, "asked", f"{len(ids)} of the newest {len(batch):,} rows")
+            self.trace.event(self.rows, "asked", f"{len(ids)} of the newest {len(taken):,} rows")
             return ids
 
     def _features(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,7 @@ def tries(name: str) -> Iterator[dict[str, Any]]:
     yield {}
     defaults = METHODS[name].defaults
     for step in (step for step in STEPS if step in defaults):
-        yield from ({step: factor * defaults[step]} for factor in FACTORS)
+        yield from ({step: float(f"{factor * defaults[step]:.6g}")} for factor in FACTORS)
         return
     if name in COUNTS:
         key, counts = COUNTS[name]

@@ -57,7 +57,7 @@ class Auto(Method):
     Settings: `half_life` of a label's say, in labels; `patience`: labels before what they taught is compared.
     """
 
-    defaults: ClassVar[dict[str, Any]] = {"half_life": 32, "patience": 8}
+    defaults: ClassVar[dict[str, Any]] = {"half_life": 32, "patience": 16}
 
     def reset(self) -> None:
         """Back to the source."""

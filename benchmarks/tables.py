@@ -159,7 +159,9 @@ def splits(task: Task, seed: int) -> Parts:
 
     rest, test = halves(frame, 0.2)
     train, valid = halves(rest, 0.2)
-    return Parts(task.classes, train, valid, test)
+    # TabM refuses numbers that are the same in every training row, and they tell nobody anything.
+    same = [c for c in train.select_dtypes("number") if c != "answer" and train[c].nunique() < 2]
+    return Parts(task.classes, *(part.drop(columns=same) for part in (train, valid, test)))
 
 
 def score(parts: Parts, prediction: np.ndarray, truth: pd.Series) -> float:

@@ -37,12 +37,17 @@ TASKS = (
 )
 QUICK = ("fastfood", "college")
 
+BLOCKS = {"wide": 0, "first_norm": True}
+
 CHOICES: dict[str, dict[str, Any]] = {
-    "blocks alone": {"model": {"wide": 0}},
-    "wide path": {},
-    "wide path, quantile scaling": {"inputs": {"number": {"scaling": "quantile"}}},
-    "blocks alone, rate 0.003, ema": {"model": {"wide": 0}, "train": {"lr": 0.003, "switches": {"ema": {}}}},
-    "blocks alone, no drift": {"model": {"wide": 0}, "train": {"drift": 0.0}},
+    "blocks alone": {"model": BLOCKS},
+    "wide path": {"model": {"first_norm": True}},
+    "wide path, no first norm": {},
+    "the same, ema": {"train": {"switches": {"ema": {}}}},
+    "the same, rate 0.002": {"train": {"lr": 0.002}},
+    "wide path, quantile scaling": {"model": {"first_norm": True}, "inputs": {"number": {"scaling": "quantile"}}},
+    "blocks alone, rate 0.003, ema": {"model": BLOCKS, "train": {"lr": 0.003, "switches": {"ema": {}}}},
+    "blocks alone, no drift": {"model": BLOCKS, "train": {"drift": 0.0}},
 }
 
 

@@ -11,7 +11,7 @@ WORDS = ("red", "blue", "green", "dog", "cat", "tree", "runs", "sleeps", "today"
 
 def quick(epochs=2, **changes):
     """Settings of a tiny model; `changes` go to the section that knows them."""
-    model = {"dim": 8, "depth": 1, "heads": 2, "dropout": 0.1, "wide": 0}
+    model = {"dim": 8, "depth": 1, "heads": 2, "dropout": 0.1, "wide": 0, "first_norm": True}
     train = {"epochs": epochs, "batch_size": 32, "lr": 3e-3, "rehearsals": 0}
     for name, value in changes.items():
         (model if name in ("dim", "depth", "heads", "expansion", "dropout", "attention", "norm") else train)[name] = (

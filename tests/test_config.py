@@ -36,6 +36,7 @@ def test_settings_do_not_change_under_way():
         ({"train": {"precision": "float16"}}, r"train\.precision='float16' is not valid: .*'float32' or 'bfloat16'"),
         ({"train": {"valid": 1.0}}, r"train\.valid=1\.0 is not valid"),
         ({"train": 5}, r"train=5 is not valid"),
+        ({"model": {"first_norm": 1}}, r"model\.first_norm=1 is not valid: Input should be true, false or 'auto'"),
         ({"inputs": {"text": 5}}, r"inputs\.text=5 is not valid"),
         ({"seed": "x", "model": {"dim": 0}}, r"model\.dim=0 is not valid.*seed='x' is not valid"),
         ([1, 2], r"must be names and values, got list"),

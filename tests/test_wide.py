@@ -1,4 +1,4 @@
-"""The wide path: where it is built, what it adds, what it learns from, and that older runs have none."""
+"""Single columns: the wide path, where it is built, what it adds, what it learns from; no first norm; older runs."""
 
 import copy
 import json
@@ -10,6 +10,8 @@ import torch
 import yaml
 
 import aet
+from aet.attention.layer import ElasticNorm
+from aet.attention.norms import ElasticAffine
 from aet.attention.state import ElasticState, applied, merge
 from aet.config import Config, ModelConfig
 from aet.errors import ConfigError
@@ -109,15 +111,45 @@ def test_a_path_beside_members_is_refused():
     assert ModelConfig().wide == "auto"
 
 
+def test_the_first_block_reads_single_columns_at_their_own_size():
+    def kinds(**model):
+        return [type(block.norm_attention) for block in made(depth=2, **model)[0].trunk.blocks]
+
+    assert kinds() == [ElasticAffine, ElasticNorm]
+    assert kinds(groups={"sensor": ["a", "b"]}) == kinds(members=2) == kinds(first_norm=True) == [ElasticNorm] * 2
+    assert kinds(groups={"sensor": ["a", "b"]}, first_norm=False) == [ElasticAffine, ElasticNorm]
+    for ours, theirs in ((made(wide=0), made(wide=0, first_norm=True)), (made(), made(first_norm=True))):
+        state = ours[0].state_dict()
+        assert all(torch.equal(tensor, state[name]) for name, tensor in theirs[0].state_dict().items())
+        assert not torch.allclose(ours[0](ours[1]), theirs[0](theirs[1]))
+
+
+def test_dials_in_the_place_of_the_first_norm_act_row_by_row_and_can_be_merged():
+    model, batch = made()
+    zero = ElasticState.zeros(model)
+    state = zero.map(lambda name, t: t + 0.5 if name.startswith("trunk.blocks.0.norm_attention") else t)
+    with applied(state):
+        moved = model(batch)
+    assert torch.equal(model.trunk.blocks[0].norm_attention(torch.ones(1, 2, 16)), torch.ones(1, 2, 16))
+    assert not torch.allclose(moved, model(batch))
+    torch.testing.assert_close(merge(model, state)(batch), moved)
+    with applied(ElasticState.stack([zero, state]).rows(torch.arange(len(batch)) % 2)):
+        mixed = model(batch)
+    torch.testing.assert_close(mixed[1::2], moved[1::2])
+    torch.testing.assert_close(mixed[::2], model(batch)[::2])
+
+
 def test_it_is_saved_and_a_run_from_before_it_still_loads(tmp_path):
     rows = table()
-    for wide in ("auto", 0):
-        folder = tmp_path / str(wide)
-        config = {"model": {**SMALL, "wide": wide}, "train": {"epochs": 1}}
+    for wide, norm in (("auto", "auto"), ("auto", True), (0, True)):
+        folder = tmp_path / f"{wide}{norm}"
+        config = {"model": {**SMALL, "wide": wide, "first_norm": norm}, "train": {"epochs": 1}}
         model = aet.train(rows, "y", out=folder, config=config)
-        if wide == 0:  # as one that knew of none was written
+        if norm is True:  # as one that knew of no choice was written
             settings = yaml.safe_load((folder / "config.yaml").read_text())
-            del settings["model"]["wide"]
+            del settings["model"]["first_norm"]
+            if wide == 0:
+                del settings["model"]["wide"]
             (folder / "config.yaml").write_text(yaml.safe_dump(settings))
             described = json.loads((folder / "schema.json").read_text())
             described["sha256"]["config.yaml"] = sha256(folder / "config.yaml")
@@ -125,4 +157,5 @@ def test_it_is_saved_and_a_run_from_before_it_still_loads(tmp_path):
             (folder / "schema.json").write_text(json.dumps(described))
         loaded = aet.load(folder)
         assert (loaded.trunk.wide is None) == (wide == 0)
+        assert isinstance(loaded.trunk.blocks[0].norm_attention, ElasticNorm if norm is True else ElasticAffine)
         pd.testing.assert_frame_equal(loaded.predict(rows), model.predict(rows))

@@ -52,6 +52,14 @@ def members(given: Any) -> Any:
     raise PydanticCustomError("members", "Input should be a whole number, 0 or more, or 'auto'")
 
 
+def choice(given: Any) -> Any:
+    """True, False, or "auto"."""
+    if given == "auto" or isinstance(given, bool):
+        return given
+    raise PydanticCustomError("choice", "Input should be true, false or 'auto'")
+
+
+Choice = Annotated[bool | Literal["auto"], PlainValidator(choice)]
 WideMembers = Annotated[int | Literal["auto"], PlainValidator(members)]
 
 
@@ -64,6 +72,11 @@ class ModelConfig(Section):
     expansion: PositiveFloat = Field(2.0, description="Hidden width of a block's MLP over dim.")
     dropout: float = Field(0.1, ge=0, lt=1)
     norm: Literal["layer", "rms", "batch"] = Field("layer", description="Kind of the trunk's norms.")
+    first_norm: Choice = Field(
+        "auto",
+        description="Whether the first block norms its tokens before it attends; auto: not where every input is a "
+        "single number or category column and members is 1.",
+    )
     wide: WideMembers = Field(
         "auto",
         description="Members of the wide path beside the trunk, 0 for none; auto: 8 where every input is a single "

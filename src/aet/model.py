@@ -25,7 +25,7 @@ from aet.members import MemberTrunk
 from aet.outputs import OUTPUTS, Output
 from aet.schema import Schema
 from aet.statistics import SourceStatistics
-from aet.trunk import Trunk, worlds
+from aet.trunk import Trunk, first_norm, worlds
 from aet.wide import Wide, wide_members
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ class Model(Answering, nn.Module):
         tokens = len(self.token_names())
         self.trunk = Trunk(*shape) if settings.members == 1 else MemberTrunk(settings.members, tokens, *shape)
         grow(self.trunk, settings.adapter, settings.prefix)
+        if not first_norm(settings, self.schema.inputs):
+            self.trunk.keep_sizes()
         if wide := wide_members(settings, self.schema.inputs):
             with own_draws():
                 self.trunk.wide = Wide(wide, tokens, settings.dim, settings.dropout)

@@ -154,10 +154,10 @@ def load(folder: str | Path) -> Model:
 
 
 def read_config(path: Path) -> Config:
-    """The settings of a run; one that does not name the wide path is from before there was one."""
+    """The settings of a run; one that does not name the wide path, or the first norm, is from before the choice."""
     given = read_yaml(path)
     if isinstance(given.get("model"), dict):
-        given["model"] = {"wide": 0, **given["model"]}
+        given["model"] = {"wide": 0, "first_norm": True, **given["model"]}
     return Config.read(given)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +15,12 @@ from aet.attention.chosen import check_readable, own_draws, sentence, usable
 from aet.attention.dynamic import StateNetwork
 from aet.attention.layer import ElasticAttention
 from aet.attention.mechanisms import MECHANISMS
-from aet.attention.norms import NORMS
+from aet.attention.norms import NORMS, ElasticAffine
 from aet.attention.state import ElasticModule, ElasticState, active, applied
+from aet.config import ModelConfig
 from aet.errors import ConfigError, nearest
-from aet.wide import Wide
+from aet.schema import InputSpec
+from aet.wide import Wide, single_columns
 
 DYNAMIC = "dynamic"
 """The name under `model.attention` of the network that emits the elastic state."""
@@ -41,7 +43,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         hidden = max(1, int(dim * expansion))
-        self.norm_attention = NORMS[norm](dim)
+        self.norm_attention: ElasticModule = NORMS[norm](dim)
         self.attention = ElasticAttention(dim, heads, mechanisms)
         self.norm_mlp = NORMS[norm](dim)
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
@@ -144,6 +146,12 @@ class Trunk(nn.Module):
             return ElasticState({})
         return self.shaped(emitted[0] if len(emitted) == 1 else torch.stack(emitted)[index])
 
+    def keep_sizes(self) -> None:
+        """Let the first block attend to tokens at their own size, which its norm would take away."""
+        first = self.blocks[0]
+        assert isinstance(first, Block)
+        first.norm_attention = ElasticAffine(self.norm.weight.numel())
+
     def parts(self) -> list[ElasticModule]:
         """What has dials, in order."""
         blocks = [block for block in self.blocks if isinstance(block, Block)]
@@ -197,6 +205,19 @@ def named(flat: Tensor, layout: Mapping[str, tuple[int, ...]]) -> dict[str, Tens
     """
     parts = flat.split([math.prod(shape) for shape in layout.values()], -1)
     return {n: part.view(*flat.shape[:-1], *s) for (n, s), part in zip(layout.items(), parts, strict=True)}
+
+
+def first_norm(settings: ModelConfig, inputs: Sequence[InputSpec]) -> bool:
+    """What `model.first_norm` means: for `auto` a norm unless every input is a single column.
+
+    >>> first_norm(ModelConfig(), [InputSpec("age", "number", ("age",))])
+    False
+    >>> first_norm(ModelConfig(), [InputSpec("s0", "number", ("s0_a", "s0_b"))])
+    True
+    """
+    if settings.first_norm != "auto":
+        return settings.first_norm
+    return settings.members > 1 or not single_columns(inputs)
 
 
 def worlds(ids: Tensor | None, rows: int) -> Tensor:

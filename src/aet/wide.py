@@ -95,6 +95,15 @@ class Wide(ElasticModule):
         return torch.lerp(summary, members.mean(1), self.SHARE)
 
 
+def single_columns(inputs: Sequence[InputSpec]) -> bool:
+    """Whether every input is a single number or category column.
+
+    >>> single_columns([InputSpec("age", "number", ("age",)), InputSpec("city", "category", ("city",))])
+    True
+    """
+    return all(spec.kind in KINDS and len(spec.columns) == 1 for spec in inputs)
+
+
 def wide_members(settings: ModelConfig, inputs: Sequence[InputSpec]) -> int:
     """How many members `model.wide` means: for `auto` eight where every input is a single column, else none.
 
@@ -112,5 +121,4 @@ def wide_members(settings: ModelConfig, inputs: Sequence[InputSpec]) -> int:
                 f"{settings.members}. Set one of the two back."
             )
         return settings.wide
-    single = all(spec.kind in KINDS and len(spec.columns) == 1 for spec in inputs)
-    return AUTO_MEMBERS if single and settings.members == 1 else 0
+    return AUTO_MEMBERS if single_columns(inputs) and settings.members == 1 else 0

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aet.attention.layer import ElasticNorm, NormDials
+from aet.attention.layer import ElasticNorm, NormDials, affine
 
 
 class ElasticRMSNorm(nn.RMSNorm, NormDials):
@@ -69,6 +69,30 @@ class ElasticBatchNorm(nn.BatchNorm1d, NormDials):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Norm, then the dials."""
         return self.dressed(x, mask)
+
+
+class ElasticAffine(NormDials):
+    """What stands in the place of a norm where tokens keep their size: w x + b, with a norm's dials after it.
+
+    x (B, T, dim), mask (B, T), which it does not need -> (B, T, dim)
+
+    An FT-Transformer's first block has no norm before its attention (Gorishniy et al. 2021, 2106.11959): the size of a
+    single column's token is what the column says. To `watched_norms` it is no norm: it brings nothing to any moments.
+
+    >>> x = torch.randn(2, 3, 4)
+    >>> torch.equal(ElasticAffine(4)(x), x)
+    True
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))  # w
+        self.bias = nn.Parameter(torch.zeros(dim))  # b
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The line, then the dials."""
+        plain, dials = x * self.weight + self.bias, self.dials()
+        return affine(plain, 1 + dials["scale"], dials["shift"]) if dials else plain
 
 
 NORMS: dict[str, type[ElasticNorm | ElasticRMSNorm | ElasticBatchNorm]] = {

@@ -167,7 +167,8 @@ def show(found: Sequence[Record]) -> None:
         for method in dict.fromkeys(r.method for r in chosen):
             cells = {r.stream: r for r in chosen if r.method == method}
             shown = [f"{cells[stream].value:.1f}" for stream in streams]
-            shown[-1] += f" ± {cells[streams[-1]].spread:.1f}"
+            last = cells[streams[-1]]
+            shown[-1] += f" ± {last.spread:.1f}" if (last.seeds or 1) > 1 else ""
             table.add_row(method, *shown)
         console.print(table)
     bars = {"behind scratch": 2.0, "forgetting": 2.0, "time": 20.0}

@@ -7,7 +7,8 @@ import torch
 
 import aet
 from aet.adaptation.comparison import FIGURES, figures, information, repeats
-from aet.adaptation.rehearse import ROWS, aged, drawn, rehearse
+from aet.adaptation.methods.mixture import Mixture
+from aet.adaptation.rehearse import CHUNK, ROWS, aged, answered, drawn, rehearse
 from aet.adaptation.rehearsed import K, Rehearsals, Verdict
 from aet.attention.state import applied
 from aet.report.sections import serving
@@ -108,8 +109,38 @@ def test_what_training_keeps(rehearsed, tmp_path):
     assert all(torch.equal(loaded[name], kept[name]) for name in kept)
 
 
+def test_worlds_side_by_side_are_answered_as_one_by_one(rehearsed):
+    valid = rehearsed.encode(three(90, 5), target=True)
+    generator = torch.Generator().manual_seed(0)
+    worlds = [aged(rehearsed, drawn(valid, 3, generator), generator) for _ in range(3)]
+    for world, (p, q) in zip(worlds, answered(rehearsed, rehearsed.output, worlds), strict=True):
+        method = Mixture(rehearsed)
+        for index in torch.arange(ROWS).split(CHUNK):
+            chunk = world[index]
+            proposed = rehearsed.output.probabilities(method.answer(chunk))
+            if index[0]:
+                plain = rehearsed.output.probabilities(rehearsed.logits(chunk))
+                torch.testing.assert_close(p[index], plain, rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(q[index], proposed, rtol=1e-4, atol=1e-5)
+            method.told(chunk, proposed[method.places(CHUNK)])
+        assert method.state.size() > 0.1
+
+
+def test_equal_rows_pass_once(rehearsed, monkeypatch):
+    valid, passed, logits = rehearsed.encode(three(60, 5), target=True), [], type(rehearsed).logits
+
+    def counted(self, batch, rows=None):
+        passed.append(len(batch))
+        return logits(self, batch, rows)
+
+    monkeypatch.setattr(type(rehearsed), "logits", counted)
+    rehearse(rehearsed, valid, rehearsed.logits(valid), worlds=20)
+    assert sum(passed[1:]) < 20 * 300
+
+
 def test_none_where_there_is_nothing_to_rehearse_with(rehearsed, regression, model):
     assert rehearse(rehearsed, rehearsed.encode(three(20), target=True)) is None
+    assert rehearse(rehearsed, rehearsed.encode(three(90), target=True), worlds=0) is None
     assert regression.statistics.rehearsals is None
     assert model.statistics.rehearsals is None, "it was trained with rehearsals: 0"
 

@@ -8,7 +8,8 @@ from aet.attention.state import ElasticState
 from aet.levels import LEVELS
 from aet.statistics import label_shares
 from aet.token_moments import LEAST
-from aet.training.gather import DRIFTS, gather, layer_moments
+from aet.training.activations import activations
+from aet.training.gather import DRIFTS, gather
 
 from ..made import mixed, quick, signs
 
@@ -28,13 +29,39 @@ def test_moments_are_those_over_all_unpadded_tokens(scene, rows):
     with torch.no_grad():
         _, mask = model.tokens(batch)
         model(batch, taps)
-        layers = layer_moments(model, batch, rows)
+        layers = activations(model, batch, rows).layers
     assert len(layers) == 3
     assert not mask.all()
     for layer, tap in zip(layers, taps, strict=True):
         flat = (tap[mask] if tap.shape[1] == mask.shape[1] else tap.flatten(0, 1)).double()
         torch.testing.assert_close(layer.mean, flat.mean(0).float(), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(layer.std, flat.std(0, correction=0).float(), rtol=1e-3, atol=1e-3)
+
+
+def test_one_pass_gives_classes_and_norms_as_well(scene):
+    model, _, batch = scene
+    pieces, whole = activations(model, batch, 7), activations(model, batch)
+    k, taps = LEAST, []
+    with torch.no_grad():
+        model(batch, taps)
+    summary, place = taps[-1][:, 0].double(), 1
+    own, count = summary[batch.target == place], int((batch.target == place).sum())
+    mean = (count * own.mean(0) + k * summary.mean(0)) / (count + k)
+    variance = (count * own.var(0, correction=0) + k * summary.var(0, correction=0)) / (count + k)
+    for found in (pieces, whole):
+        torch.testing.assert_close(found.classes[-1].mean[place], mean.float(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.classes[-1].std[place], variance.sqrt().float(), rtol=1e-3, atol=1e-3)
+        assert len(found.norms) == 2 * 2 + 1
+    for name, norm in pieces.norms.items():
+        torch.testing.assert_close(norm.mean, whole.norms[name].mean, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_without_a_row_has_the_moments_of_all(scene):
+    model, _, batch = scene
+    found = activations(model, batch[batch.target == 0])
+    for layer, classes in zip(found.layers, found.classes, strict=True):
+        assert torch.equal(classes.mean[1], layer.mean)
+        torch.testing.assert_close(classes.mean[0], layer.mean)
 
 
 def test_statistics_say_what_validation_showed(scene):

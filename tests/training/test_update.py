@@ -14,6 +14,7 @@ from aet.errors import ConfigError, DataError, RunError, SchemaError, UpdateRefu
 from aet.report import render
 from aet.training import loop
 from aet.training.beside import backward_transfer
+from aet.training.cost import Rows, afforded
 from aet.training.plan import WITHOUT_ROWS
 
 from ..made import mixed, quick, signs
@@ -182,13 +183,17 @@ def test_rows_that_cannot_be_used(model):
 
 def test_an_update_costs_a_share_of_retraining(model, bare):
     made = model.update(turned(), compare=False)
-    rows = made.report["new"]["rows"] + made.report["old"]["replayed"]
-    assert made.report["settings"]["epochs"] == round(0.12 * 12 * (240 + made.report["new"]["rows"]) / rows)
+    new, old = made.report["new"], made.report["old"]
+    rows = Rows(new["rows"] + old["replayed"], new["held"] + old["held"])
+    # A kept row stands for rows of which a fifth were held out.
+    everything = Rows(192 + new["rows"], round((192 + new["rows"]) / 4))
+    assert made.report["settings"]["epochs"] == afforded(model, everything, rows, {})[0]
     assert made.report["settings"]["lr"] == 2 * model.config.train.lr
-    few = bare.update(turned(20), compare=False)  # the switch makes a row cost 7/3
-    new = few.report["new"]["rows"]
-    assert few.report["settings"]["epochs"] == round(0.12 * 12 * (192 + new) / (new * 7 / 3))
-    assert few.model.report["seen"] == 192 + new
+    few = bare.update(turned(20), compare=False)
+    new = few.report["new"]
+    everything, rows = Rows(192 + new["rows"], round((192 + new["rows"]) / 4)), Rows(new["rows"], new["held"])
+    assert few.report["settings"]["epochs"] == afforded(bare, everything, rows, {"moment_replay": {}})[0]
+    assert few.model.report["seen"] == 192 + new["rows"]
 
 
 def test_settings(model, bare):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -10,11 +11,16 @@ from torch import Tensor
 from aet.adaptation.comparison import figures
 from aet.adaptation.methods.mixture import Mixture
 from aet.adaptation.proposals import proposed
+from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.model import Model
 from aet.outputs.label import LabelOutput
 
 ROWS, CHUNK = 256, 64
+TOGETHER, LARGEST = 12, 2**23
+"""Worlds whose rows pass through the model side by side at most, and numbers that they may take."""
+PIECE = 512
+"""Rows of them at a time."""
 LEAST = 50
 """Validation rows from which rehearsals say something."""
 AMOUNTS = (0.0, 0.3, 0.6, 1.0, 1.5)
@@ -23,25 +29,35 @@ MIXES = (None, None, 0.5, 0.05)
 
 
 @torch.no_grad()
-def rehearse(model: Model, valid: Batch) -> dict[str, Tensor] | None:
-    """What `Portfolio` takes; None where `mixture` does not apply, rows are too few or `train.rehearsals` is 0."""
-    output, statistics, worlds = model.output, model.known_statistics(), model.config.train.rehearsals
-    if not isinstance(output, LabelOutput) or not statistics.inputs or len(valid) < LEAST or not worlds:
+def rehearse(
+    model: Model, valid: Batch, logits: Tensor | None = None, worlds: int | None = None
+) -> dict[str, Tensor] | None:
+    """What `Portfolio` takes; None where `mixture` does not apply, rows are too few or there are to be no worlds.
+
+    `logits` (B, width) of the validation rows, where they are known; `worlds` in place of `train.rehearsals`.
+    """
+    output, statistics = model.output, model.known_statistics()
+    worlds = model.config.train.rehearsals if worlds is None else worlds
+    if not worlds or not rehearsable(model, len(valid)):
         return None
-    mix, usual = statistics.label_mix, float(output.probabilities(model.logits(valid)).max(-1).values.mean())
+    assert isinstance(output, LabelOutput)
+    logits = model.logits(valid) if logits is None else logits
+    mix, usual = statistics.label_mix, float(output.probabilities(logits).max(-1).values.mean())
     assert mix is not None
     generator = torch.Generator().manual_seed(model.config.seed)
     found, gains, places = [], [], []
-    for number in range(worlds):
-        world = aged(model, drawn(valid, output.width, generator), generator)
-        assert world.target is not None
-        pairs = paired(model, output, world)
-        for truth, (p, q) in list(zip(world.target.split(CHUNK), pairs, strict=True))[1:]:
-            answers = proposed(p, q, mix)
-            found.append(torch.stack([figures(p, r, usual, mix) for r in answers]))
-            right, *others = ((r.argmax(-1) == truth).float().mean() for r in (p, *answers))
-            gains.append(torch.stack(others) - right)
-            places.append(number)
+    world = ROWS * sum(values[0].numel() for values in valid.values.values())
+    for numbers in torch.arange(worlds).split(max(1, min(TOGETHER, LARGEST // world))):
+        batches = [aged(model, drawn(valid, output.width, generator), generator) for _ in numbers]
+        for number, batch, (p, q) in zip(numbers.tolist(), batches, answered(model, output, batches), strict=True):
+            assert batch.target is not None
+            later = (x[CHUNK:].split(CHUNK) for x in (batch.target, p, q))
+            for truth, source, proposal in zip(*later, strict=True):
+                answers = proposed(source, proposal, mix)
+                found.append(torch.stack([figures(source, r, usual, mix) for r in answers]))
+                right, *others = ((r.argmax(-1) == truth).float().mean() for r in (source, *answers))
+                gains.append(torch.stack(others) - right)
+                places.append(number)
     return {
         "figures": torch.stack(found).float(),
         "gain": torch.stack(gains),
@@ -50,15 +66,51 @@ def rehearse(model: Model, valid: Batch) -> dict[str, Tensor] | None:
     }
 
 
-def paired(model: Model, output: LabelOutput, world: Batch) -> list[tuple[Tensor, Tensor]]:
-    """Of each chunk of rows what the source says and what the proposal says that the rows before it led to."""
-    method, pairs = Mixture(model), []
-    for index in torch.arange(len(world)).split(CHUNK):
-        chunk = world[index]
-        p, q = output.probabilities(model.logits(chunk)), output.probabilities(method.answer(chunk))
-        pairs.append((p, q))
-        method.told(chunk, q[method.places(len(q))])
-    return pairs
+def rehearsable(model: Model, rows: int) -> bool:
+    """Whether so many validation rows say something, and of a model that `mixture` applies to."""
+    return isinstance(model.output, LabelOutput) and bool(model.known_statistics().inputs) and rows >= LEAST
+
+
+def answered(model: Model, output: LabelOutput, worlds: Sequence[Batch]) -> list[tuple[Tensor, Tensor]]:
+    """Of each world what the source says, and what the proposal says that the rows before each chunk led to.
+
+    Of the first chunk, where nothing is proposed yet, only the rows that `mixture` looks at are answered.
+    """
+    methods, rows = [Mixture(model) for _ in worlds], len(worlds[0])
+    looked = methods[0].places(CHUNK)
+    asked = torch.cat([looked, torch.arange(CHUNK, rows)])
+    p = torch.full((len(worlds), rows, output.width), torch.nan)
+    p[:, asked] = probabilities(model, output, [world[asked] for world in worlds])
+    q = p.clone()
+    for index in torch.arange(rows).split(CHUNK):
+        chunks = [world[index] for world in worlds]
+        if index[0]:
+            q[:, index] = probabilities(model, output, chunks, [method.state for method in methods])
+        if index[-1] < rows - 1:
+            for method, chunk, answers in zip(methods, chunks, q[:, index], strict=True):
+                method.told(chunk, answers[looked])
+    return list(zip(p, q, strict=True))
+
+
+def probabilities(
+    model: Model, output: LabelOutput, worlds: Sequence[Batch], states: Sequence[ElasticState] | None = None
+) -> Tensor:
+    """Of the rows of each world, as many in each, under its state or the source's: (W, N, C). Equal rows pass once."""
+    rows, size = Batch(Batch.concat(worlds).values), len(worlds[0])
+    world = torch.arange(len(worlds)).repeat_interleave(size)
+    flat = torch.cat([values.flatten(1).double() for values in rows.values.values()], 1)
+    if states is not None:
+        flat = torch.cat([world[:, None].to(flat), flat], 1)
+    _, place = flat.unique(dim=0, return_inverse=True)
+    first = torch.full((int(place.max()) + 1,), len(place)).scatter_reduce_(0, place, torch.arange(len(place)), "amin")
+    moved = None
+    if states is not None:
+        # `mixture` moves inputs alone; what is left out stays at the source and costs nothing.
+        inputs = [state.select(lambda name: name.startswith("inputs.")) for state in states]
+        moved = ElasticState.stack(inputs).rows(world[first])
+    with applied(moved):
+        answers = output.probabilities(model.logits(rows[first], PIECE))
+    return answers[place].view(len(worlds), size, -1)
 
 
 def drawn(valid: Batch, classes: int, generator: torch.Generator) -> Batch:

@@ -21,13 +21,10 @@ from aet.model import Model
 from aet.rows import check_rows
 from aet.schema import Schema
 from aet.tables import read_table
+from aet.training.cost import Rows, afforded
 from aet.training.optimizers import own_rate
 from aet.training.split import split
 
-SHARE = 0.12
-"""What an update costs, of retraining on everything in all its epochs, in rows that pass through the model."""
-COST = {"lwf": 1 / 3, "moment_replay": 4 / 3}
-"""What a switch adds to the cost of a row: a forward is a third of it; drawn rows are as many as a batch has."""
 FASTER = 2.0
 """The rate of an update over that of the training."""
 WITH_ROWS: dict[str, dict[str, Any]] = {}
@@ -104,7 +101,8 @@ class Plan:
         classes = grown.output.grow(new.train)
         train, valid = (weighed(grown.encode(part, target=True), model.schema) for part in (new.train, new.held))
         kept, kept_held = (model.reservoir.part(held) if model.reservoir else None for held in (False, True))
-        settings = update_config(model, config, len(train), len(train) + (0 if kept is None else len(kept)))
+        rows = Rows(*(len(a) + (0 if b is None else len(b)) for a, b in ((train, kept), (valid, kept_held))))
+        settings = update_config(model, config, len(train), rows)
         return cls(model, grown, classes, new, known, train, valid, kept, kept_held, settings)
 
     @property
@@ -160,8 +158,8 @@ def refuse_columns(frame: pd.DataFrame, schema: Schema) -> None:
         )
 
 
-def update_config(model: Model, given: Mapping[str, Any] | str | Path | None, new: int, rows: int) -> Config:
-    """Settings of an update with so many new rows, and rows in all; ConfigError for what it cannot set or lacks."""
+def update_config(model: Model, given: Mapping[str, Any] | str | Path | None, new: int, rows: Rows) -> Config:
+    """Settings of an update with so many new rows, and `rows` in all; ConfigError for what it cannot set or lacks."""
     chosen = Config.read(given).model_dump(exclude_unset=True)
     if other := sorted(set(chosen) - {"train"}):
         raise ConfigError(
@@ -170,11 +168,11 @@ def update_config(model: Model, given: Mapping[str, Any] | str | Path | None, ne
         )
     own, asked = model.config.train.model_dump(), dict(chosen.get("train", {}))
     switches = asked.get("switches", WITH_ROWS if model.reservoir else WITHOUT_ROWS)
-    cost = rows * (1 + sum(COST.get(name, 0.0) for name in switches))
-    wanted = round(SHARE * own["epochs"] * (seen(model) + new) / cost)
-    epochs = asked.get("epochs", max(1, min(own["epochs"], wanted)))
+    epochs, worlds = afforded(model, retrained_on(model, new), rows, switches)
+    epochs = asked.get("epochs", epochs)
     rate = model.report.get("lr") or own_rate(model.config.train)
-    train = {**own, "epochs": epochs, "patience": epochs, "lr": FASTER * rate, "switches": switches, **asked}
+    fitted = {"epochs": epochs, "patience": epochs, "lr": FASTER * rate, "switches": switches, "rehearsals": worlds}
+    train = {**own, **fitted, **asked}
     if "ewc" in train["switches"] and not model.reservoir and not model.fisher:
         raise ConfigError(
             "The switch 'ewc' has to know which weights matter to the old rows, and this model keeps neither rows nor "
@@ -183,6 +181,14 @@ def update_config(model: Model, given: Mapping[str, Any] | str | Path | None, ne
     # The start is part of what a checkpoint is known by.
     data = {**model.config.data, "start": fingerprint(model)}
     return model.config.model_copy(update={"train": type(model.config.train).checked("train", train), "data": data})
+
+
+def retrained_on(model: Model, new: int) -> Rows:
+    """The rows of a retraining on everything, with so many new ones to train on."""
+    share = model.config.train.valid
+    # The reservoir has seen the held-out rows too.
+    old = seen(model) * (1 - share) if model.reservoir else seen(model)
+    return Rows(round(old + new), round((old + new) * share / (1 - share)))
 
 
 def fingerprint(model: Model) -> str:

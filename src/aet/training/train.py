@@ -198,14 +198,15 @@ def train_on(
     if progress and config.train.lr == "auto":
         say_rate(model.report["lr"])
     assert valid_rows.target is not None
-    model.output.calibrate(model.logits(valid_rows), valid_rows.target)
-    model.statistics = gather(model, checked.frame.iloc[rows], train_rows, valid_rows)
-    model.statistics.rehearsals = rehearse(model, valid_rows)
+    logits = model.logits(valid_rows)
+    model.output.calibrate(logits, valid_rows.target)
+    model.statistics = gather(model, checked.frame.iloc[rows], train_rows, valid_rows, logits)
+    model.statistics.rehearsals = rehearse(model, valid_rows, logits)
     model.reservoir, model.fisher = kept(model, train_rows, valid_rows)
     model.report |= {
         "rows": len(rows),
         "quarantined": len(checked.problems),
-        "valid": model.output.metrics(model.logits(valid_rows), valid_rows.target),
+        "valid": model.output.metrics(logits, valid_rows.target),
         "columns": columns if model.gate is None else {**columns, "weights": model.column_weights()},
         "history": history,
         "switches": switch_records(config, history),

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from aet.adaptation.rehearse import rehearse
 from aet.batch import Batch, some_rows
 from aet.errors import ConfigError, UpdateRefused
@@ -100,15 +102,17 @@ def update(
     grown, everything, judged = plan.grown, plan.everything, plan.judged
     run = learn(grown, plan.settings, everything, judged, folder, "update" if progress else "")
     assert judged.target is not None
-    grown.output.calibrate(grown.logits(judged), judged.target)
-    carry_on(plan, everything, judged)
+    logits = grown.logits(judged)
+    grown.output.calibrate(logits, judged.target)
+    carry_on(plan, everything, judged, logits)
     runs, missing = measured_runs(plan, run, compare, folder, progress)
     record = described(plan, runs, missing, gate)
     grown.report = {
         "rows": len(everything),
         "seen": plan.seen + len(plan.train),
+        "trained": plan.model.report.get("trained", len(plan.model.report.get("history", ()))),
         "quarantined": plan.new.aside,
-        "valid": grown.output.metrics(grown.logits(judged), judged.target),
+        "valid": grown.output.metrics(logits, judged.target),
         "history": run.history,
         "seconds": run.seconds,
         "update": record,
@@ -166,7 +170,7 @@ def refuse(made: Update, gate: float | None, folder: Path | None) -> None:
     )
 
 
-def carry_on(plan: Plan, everything: Batch, judged: Batch) -> None:
+def carry_on(plan: Plan, everything: Batch, judged: Batch, logits: Tensor) -> None:
     """What the new model keeps: the reservoir after the new rows, F, and statistics over all there is."""
     model, grown, seed = plan.model, plan.grown, plan.model.config.seed
     if model.reservoir is not None:
@@ -180,8 +184,8 @@ def carry_on(plan: Plan, everything: Batch, judged: Batch) -> None:
     new = describe_columns(plan.new.frame, model.schema)
     columns = merged_columns(model.known_statistics().columns, new, plan.seen, len(plan.new.frame))
     index = some_rows(len(everything), ROWS, seed)
-    grown.statistics = gathered(grown, columns, everything, index, judged)
-    grown.statistics.rehearsals = rehearse(grown, judged)
+    grown.statistics = gathered(grown, columns, everything, index, judged, logits)
+    grown.statistics.rehearsals = rehearse(grown, judged, logits, plan.settings.train.rehearsals)
 
 
 def announce(plan: Plan) -> None:

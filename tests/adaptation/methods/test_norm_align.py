@@ -8,7 +8,7 @@ from aet.attention.layer import watched_norms
 from aet.attention.state import applied
 from aet.errors import ConfigError
 from aet.statistics import Moments
-from aet.training.gather import norm_moments
+from aet.training.activations import activations
 from tests.adaptation.models import batch_of
 
 
@@ -44,7 +44,7 @@ def test_every_norm_has_the_sources_moments(request, sort):
 
 def test_source_moments_are_those_over_all_tokens(model):
     batch = batch_of(model, 90, shifted=False)
-    pieces, whole = norm_moments(model, batch, rows=7), outputs(model, batch, None)
+    pieces, whole = activations(model, batch, rows=7).norms, outputs(model, batch, None)
     assert set(pieces) == set(whole) == set(model.statistics.norms)
     for name, out in whole.items():
         torch.testing.assert_close(pieces[name].mean, out.mean((0, 1)), rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,6 +17,7 @@ from aet.adaptation.methods.local_mix import correction, locally_mixed
 from aet.adaptation.portfolio import Portfolio
 from aet.adaptation.proposals import PROPOSALS, proposed
 from aet.adaptation.rehearsed import Rehearsals, Verdict
+from aet.adaptation.serving import CONTEXT
 from aet.attention.state import ElasticState
 from tests.adaptation.models import inputs, three
 from tests.made import quick
@@ -220,3 +222,18 @@ def test_labels_that_nobody_drew_do_not_end_it(model, monkeypatch):
     fed(stream, frame)
     stream.feedback(range(350, 370), frame["y"][350:370])
     assert not stream.answered.lost
+
+
+def test_a_call_of_few_rows_is_answered_by_the_source(model, monkeypatch):
+    """Rehearsals judged corrections among more rows; alone, a row would get the moved state that they did not judge."""
+    trust(monkeypatch, BOTH)
+    stream, frame = model.stream(), three(400, 7, shift=2.0).sort_values("y", ignore_index=True)
+    fed(stream, frame)
+    assert stream.choice.correct is not None
+    few = frame.drop(columns="y").head(CONTEXT - 1)
+    answers = stream.predict(few, proba=True)
+    assert set(answers["served_by"]) == {"source"}
+    plain = model.predict(few, proba=True)
+    classes = [name for name in plain if name.startswith("p_")]
+    assert np.allclose(answers[classes], plain[classes], atol=1e-6)
+    assert set(stream.predict(frame.drop(columns="y").head(CONTEXT))["served_by"]) == {"proposal"}

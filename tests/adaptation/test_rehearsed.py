@@ -8,7 +8,7 @@ import torch
 import aet
 from aet.adaptation.comparison import FIGURES, figures, information, repeats
 from aet.adaptation.methods.mixture import Mixture
-from aet.adaptation.rehearse import CHUNK, ROWS, aged, answered, drawn, rehearse
+from aet.adaptation.rehearse import CHUNK, ROWS, aged, answered, drawn, probabilities, rehearse
 from aet.adaptation.rehearsed import K, Rehearsals, Verdict
 from aet.attention.state import applied
 from aet.report.sections import serving
@@ -250,3 +250,17 @@ def test_always_is_always_until_labels_speak_against_it(rehearsed):
 def test_unknown_mode(rehearsed):
     with pytest.raises(aet.errors.ConfigError, match="'cautious'"):
         rehearsed.stream(unlabelled="cautios")
+
+
+def test_worlds_with_missing_cells_pass_equal_rows_once(rehearsed, monkeypatch):
+    frame = three(40, 3)
+    frame.loc[::2, "a"] = None
+    batch = rehearsed.encode(frame, target=True)
+    passed, logits = [], type(rehearsed).logits
+    monkeypatch.setattr(
+        type(rehearsed), "logits", lambda self, rows, *more: (passed.append(len(rows)), logits(self, rows, *more))[1]
+    )
+    found = probabilities(rehearsed, rehearsed.output, [batch, batch])
+    assert passed == [40]
+    assert torch.equal(found[0], found[1])
+    assert torch.allclose(found[0], rehearsed.output.probabilities(logits(rehearsed, batch)), atol=1e-6)

@@ -38,7 +38,8 @@ def estimate(stream: Stream, dropout: int, beside: Model | Ensemble | None, newe
     answers = [predictions(stream.model, other, rows) for other in others]
     apart = [own for own, other in zip(answers, others, strict=True) if other is not stream.model]
     made = []
-    for side in ("served", "source"):
+    # Corrected answers depend on the rows that came with them, which are not at hand.
+    for side in ("source",) if stream.choice.correct else ("served", "source"):
         state = stream.served_state if side == "served" else None
         made += [
             {**shown, **truth_of(table, side)} for shown in disagreements(stream, side, state, rows, dropout, apart)

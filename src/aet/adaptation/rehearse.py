@@ -98,7 +98,9 @@ def probabilities(
     """Of the rows of each world, as many in each, under its state or the source's: (W, N, C). Equal rows pass once."""
     rows, size = Batch(Batch.concat(worlds).values), len(worlds[0])
     world = torch.arange(len(worlds)).repeat_interleave(size)
-    flat = torch.cat([values.flatten(1).double() for values in rows.values.values()], 1)
+    each = [values.flatten(1).double() for values in rows.values.values()]
+    # A missing cell equals no other: it is compared as a mark.
+    flat = torch.cat([part for x in each for part in (x.nan_to_num(0.0), x.isnan().double())], 1)
     if states is not None:
         flat = torch.cat([world[:, None].to(flat), flat], 1)
     _, place = flat.unique(dim=0, return_inverse=True)
@@ -109,7 +111,7 @@ def probabilities(
         inputs = [state.select(lambda name: name.startswith("inputs.")) for state in states]
         moved = ElasticState.stack(inputs).rows(world[first])
     with applied(moved):
-        answers = output.probabilities(model.logits(rows[first], PIECE))
+        answers = output.probabilities(model.logits(rows[first], min(PIECE, model.rows_at_once())))
     return answers[place].view(len(worlds), size, -1)
 
 

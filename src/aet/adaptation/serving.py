@@ -21,6 +21,10 @@ Correction = Callable[[Tensor], Tensor]
 """Logits (B, width) of rows in their order, from those that a state gives."""
 
 
+CONTEXT = 16
+"""Rows of a call from which answers are corrected by each other: rehearsals judged more, of fewer they say nothing."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """The state that answers, None for the source's, and what the choice rests on; empty for the source."""
@@ -29,6 +33,10 @@ class Choice:
     by: str = ""
     correct: Correction | None = None
     """What is done to the answers under that state."""
+
+    def for_rows(self, rows: int) -> Choice:
+        """What answers a call of so many rows: the source, where a correction would have too few to go by."""
+        return Choice() if self.correct is not None and rows < CONTEXT else self
 
     def corrected(self, logits: Tensor) -> Tensor:
         """Logits (B, width) as they are served."""

@@ -114,13 +114,16 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream
             "these. Load the stream with its own model, or start a new one with model.stream()."
         )
     names = ("adapt", "keep", "compare", "transductive")
+    # Late labels train by another formula now, for which the old settings were not meant.
+    older = described["format"] < FORMAT and described["adapt"] == "feedback"
+    settings = {} if older else described["settings"]
     unlabelled = described.get("unlabelled", "never")  # streams of earlier versions served nothing without labels
     stream = Stream(
         model,
         unlabelled=unlabelled,
         guard=described["guard"]["name"],
         **{n: described[n] for n in names},
-        **described["settings"],
+        **settings,
     )
     state = ElasticState.load(folder / "state.safetensors")
     expected = {name: tuple(t.shape) for name, t in stream.state.items()}

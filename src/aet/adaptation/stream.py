@@ -97,6 +97,7 @@ class Stream:
         self.watch: Watch | None = None
         """Called for each batch with its good rows, the logits of source, proposal and those served, and whether those
         are an adapted state's; costs all passes."""
+        self._lock = threading.RLock()
         self._history: deque[Snapshot] = deque(maxlen=HISTORY)
         self._merged: tuple[ElasticState, Model] | None = None
         self._last: ElasticState | None = None
@@ -104,7 +105,6 @@ class Stream:
         self._by = "" if self.guard.needs_labels else self.choice.by
         self._undone: OrderedDict[Hashable, None] = OrderedDict()
         self._rng = np.random.default_rng(seed)
-        self._lock = threading.RLock()
 
     @property
     def state(self) -> ElasticState:
@@ -119,7 +119,8 @@ class Stream:
     @property
     def choice(self) -> Choice:
         """Who answers now: a state, None for the source's, what is done to its answers, and what that rests on."""
-        return chosen(self.guard, self.method, self.unlabelled, self.answered.lost)
+        with self._lock:
+            return chosen(self.guard, self.method, self.unlabelled, self.answered.lost)
 
     @property
     def served_state(self) -> ElasticState | None:
@@ -147,7 +148,7 @@ class Stream:
         if self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch before answering it")
         self._move(lambda: self.method.propose(batch), "moments of a batch", remember=False)
-        choice, started = self._decided(), time.perf_counter()
+        choice, started = self._decided().for_rows(len(batch)), time.perf_counter()
         state, serving = choice.state, choice.state is not None
         source = None if serving and not self.compare else self.model.logits(batch)
         served = source if state is None else choice.corrected(self._adapted(batch, state))

@@ -42,8 +42,8 @@ def affine(fresh: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 
 def scaled(weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     """gain·W, row by row, and gain·b + shift, for weight (N, ...), the others N numbers each."""
-    gain = gain.view(-1)
-    return weight * gain.view(-1, *[1] * (weight.ndim - 1)), torch.addcmul(shift.view(-1), bias, gain)
+    gain, shift = gain.view(-1).to(weight), shift.view(-1).to(bias)
+    return weight * gain.view(-1, *[1] * (weight.ndim - 1)), torch.addcmul(shift, bias, gain)
 
 
 def folds(dial: Tensor, ndim: int) -> bool:

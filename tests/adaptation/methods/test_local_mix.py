@@ -93,6 +93,8 @@ def test_blocks_are_corrected_apart(model):
     rows = batch_of(model, 24)
     whole = LocalMix(model, rows=10)(rows)
     assert torch.allclose(whole[10:20], LocalMix(model)(rows[torch.arange(10, 20)]), atol=1e-5)
+    # The last four look back, so that a call does not end in a block of few rows.
+    assert torch.allclose(whole[20:], LocalMix(model)(rows[torch.arange(14, 24)])[-4:], atol=1e-5)
 
 
 def test_rows_that_are_not_finite_keep_their_answer_and_move_no_other(model):

@@ -161,9 +161,12 @@ class Auto(Method):
         both = torch.stack([p, q])
         both = both[:, both.isfinite().all(-1).all(0)]
         self.pairs = torch.cat([self.pairs, both], 1)[:, -LOOKED:].clone()
-        mix = self.model.known_statistics().label_mix
-        if self.pairs.shape[1] >= EVIDENCE and mix is not None:
-            assert self.mixture is not None
+        self.judge()
+
+    def judge(self) -> None:
+        """What the rehearsals say of the rows that both answered, among the proposals that labels leave a say."""
+        output, mix = self.model.output, self.model.known_statistics().label_mix
+        if self.portfolio and self.mixture and self.pairs.shape[1] >= EVIDENCE and mix is not None:
             apart = 1 / self.mixture.settings["share"]
             alike = alike_in_time(self.pairs[0].argmax(-1), output.width) > ALIKE
             among = [one for one in PROPOSALS if (self.heard or not one.moved) and (alike or not one.corrected)]
@@ -181,6 +184,7 @@ class Auto(Method):
         self.lessons.label(batch)
         self.passes += self.lessons.passes - before
         self.state = self.chosen.state
+        self.judge()
 
     @torch.no_grad()
     def compare(self, batch: Batch) -> None:

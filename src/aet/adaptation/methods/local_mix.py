@@ -58,9 +58,13 @@ def correction(
 
     def corrected(logits: Tensor) -> Tensor:
         answers = logits.clone()
-        for index in logits.isfinite().all(-1).nonzero().flatten().split(rows):
-            if len(index) > 1:
-                r = locally_mixed(output.probabilities(logits[index]).cpu(), mix, prior=prior)
+        good = logits.isfinite().all(-1).nonzero().flatten()
+        for index in good.split(rows):
+            # The last rows of a call look back into the block before them.
+            end = int(torch.searchsorted(good, index[-1])) + 1 if len(index) else 0
+            around = good[max(0, end - rows) : end]
+            if len(around) > 1:
+                r = locally_mixed(output.probabilities(logits[around]).cpu(), mix, prior=prior)[-len(index) :]
                 answers[index] = output.temperature.to(logits) * r.clamp_min(1e-12).log().to(logits)
         return answers
 

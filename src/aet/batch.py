@@ -75,7 +75,9 @@ def newest(seen: Tensor | None, fresh: Tensor, most: int) -> Tensor:
     >>> newest(torch.tensor([1, 2]), torch.tensor([3]), most=2)
     tensor([2, 3])
     """
-    return torch.cat([*([] if seen is None else [seen]), fresh])[-most:].clone()
+    fresh = fresh[-most:]
+    before = fresh[:0] if seen is None else seen[max(0, len(seen) + len(fresh) - most) :]
+    return torch.cat([before, fresh])
 
 
 def some_rows(rows: int, most: int, seed: int) -> Tensor:

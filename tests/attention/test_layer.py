@@ -173,15 +173,19 @@ def test_affine_at_zero_gives_the_same_bits():
 
 @pytest.mark.parametrize("build", [lambda: ElasticAttention(DIM, HEADS), lambda: ElasticNorm(DIM)])
 def test_a_shared_state_without_a_gradient_is_the_merged_model_to_the_bit(build):
-    torch.manual_seed(1)
-    module = name_elastic(nn.ModuleDict({"layer": build()}))
-    state = ElasticState.zeros(module).map(lambda _, t: 0.4 * torch.randn(t.shape))
-    x = torch.randn(3, 5, DIM)
+    module, state, x = moved(build)
     with torch.no_grad():
         source = module["layer"](x)
         assert torch.equal(merge(module, state)["layer"](x), answered(module, x, state))
         assert torch.equal(answered(module, x, ElasticState.zeros(module)), source)
     torch.testing.assert_close(answered(module, x, state), merge(module, state)["layer"](x))  # with one
+
+
+def moved(build):
+    torch.manual_seed(1)
+    module = name_elastic(nn.ModuleDict({"layer": build()}))
+    state = ElasticState.zeros(module).map(lambda _, t: 0.4 * torch.randn(t.shape))
+    return module, state, torch.randn(3, 5, DIM)
 
 
 def answered(module, x, state):
@@ -206,10 +210,7 @@ def test_a_projection_of_another_kind_is_asked_and_not_bypassed():
 
 @pytest.mark.parametrize("build", [lambda: ElasticAttention(DIM, HEADS), lambda: ElasticNorm(DIM)])
 def test_without_a_gradient_the_answer_is_the_same_and_the_tokens_are_left_alone(build):
-    torch.manual_seed(1)
-    module = name_elastic(nn.ModuleDict({"layer": build()}))
-    state = ElasticState.zeros(module).map(lambda _, t: 0.4 * torch.randn(t.shape))
-    x = torch.randn(3, 5, DIM)
+    module, state, x = moved(build)
     before, weights = x.clone(), {name: t.clone() for name, t in module.state_dict().items()}
     for some in (state, ElasticState.stack([state] * 3)):
         with applied(some):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from aet.adaptation.guard import FEW
 from aet.errors import ConfigError, DataError
-from aet.monitoring.performance import ESTIMATORS, UNKNOWN, Estimate, HeldOut, Labelled, Seen
+from aet.monitoring.performance import ESTIMATORS, UNKNOWN, Estimate, HeldOut, Labelled, Seen, bounded
 
 if TYPE_CHECKING:
     from aet.model import Model
@@ -204,11 +204,6 @@ class Answered:
             given = {side: kept[side][i] for side in SIDES if not kept[side][i].isnan().all()}
             if int(kept["row"][i]):
                 self.waiting[known] = (int(kept["row"][i]), given)
-
-
-def bounded(confidence: Any) -> Floats:
-    """Confidences as numbers in 0..1; none for a row that was garbage."""
-    return np.asarray(np.nan_to_num(np.asarray(confidence, dtype=np.float64)).clip(0, 1))
 
 
 def line(side: str, name: str, found: Estimate, truth: Estimate = UNKNOWN) -> dict[str, Any]:

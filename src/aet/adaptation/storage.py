@@ -12,7 +12,7 @@ import torch
 
 from aet.adaptation.kept import KeptRows
 from aet.adaptation.stream import Stream
-from aet.attention.state import ElasticState, load_tensors
+from aet.attention.state import ElasticState, load_tensors, under
 from aet.batch import Batch
 from aet.errors import RunError
 
@@ -151,8 +151,9 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream
     if ids["kept"]:
         weights = np.array(ids["weights"], dtype=float)
         values = load_tensors(folder / "rows.safetensors")
-        given = {name.removeprefix(ANSWERED): values.pop(name) for name in list(values) if name.startswith(ANSWERED)}
-        stream.kept.add(Batch(values=values), ids["kept"])
+        given = under(ANSWERED, values)
+        rows = {name: t for name, t in values.items() if not name.startswith(ANSWERED)}
+        stream.kept.add(Batch(values=rows), ids["kept"])
         if given:
             stream.answered.load_tensors(ids["kept"], given)
         stream.kept.mark_asked(np.flatnonzero(weights > 0), weights[weights > 0])

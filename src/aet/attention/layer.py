@@ -16,6 +16,7 @@ the same number to every score of a query and does nothing.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -145,7 +146,7 @@ class ElasticAttention(ElasticModule):
         self.qkv.bias.copy_(bias)
 
 
-class NormDials(ElasticModule):
+class NormDials(ElasticModule, ABC):
     """What every elastic norm has: a scale and a shift dial on its output, (1, dim) each, after `weight` and `bias`."""
 
     weight: Tensor
@@ -155,19 +156,24 @@ class NormDials(ElasticModule):
         """(1, dim) each."""
         return dict.fromkeys(("scale", "shift"), (1, len(self.weight)))
 
+    @abstractmethod
     def normed(self, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
         """The norm of x (B, T, dim) with this weight and bias (dim,)."""
-        raise NotImplementedError
+
+    def dialled(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The norm of x under the dials, (B, T, dim)."""
+        dials = self.dials()
+        if dials and folds(dials["scale"], 2):
+            return self.normed(x, *self.moved(dials), mask)
+        plain = self.normed(x, self.weight, self.bias, mask)
+        return affine(plain, 1 + dials["scale"], dials["shift"]) if dials else plain
 
     def dressed(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """The norm of x under the dials, or what `watched_norms` makes of it; all (B, T, dim)."""
-        watch, dials = _WATCH.get(), self.dials()
-        if watch is None and dials and folds(dials["scale"], 2):
-            return self.normed(x, *self.moved(dials), mask)
-        plain = self.normed(x, self.weight, self.bias, mask)
-        if watch is not None:
-            return watch(self, x, plain, mask)
-        return affine(plain, 1 + dials["scale"], dials["shift"]) if dials else plain
+        watch = _WATCH.get()
+        if watch is None:
+            return self.dialled(x, mask)
+        return watch(self, x, self.normed(x, self.weight, self.bias, mask), mask)
 
     def moved(self, dials: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(1 + scale)·w and (1 + scale)·b + shift."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aet.attention.layer import ElasticNorm, NormDials, affine
+from aet.attention.layer import ElasticNorm, NormDials
 
 
 class ElasticRMSNorm(nn.RMSNorm, NormDials):
@@ -89,10 +89,13 @@ class ElasticAffine(NormDials):
         self.weight = nn.Parameter(torch.ones(dim))  # w
         self.bias = nn.Parameter(torch.zeros(dim))  # b
 
+    def normed(self, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+        """The line."""
+        return torch.addcmul(bias, x, weight)
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The line, then the dials."""
-        plain, dials = x * self.weight + self.bias, self.dials()
-        return affine(plain, 1 + dials["scale"], dials["shift"]) if dials else plain
+        return self.dialled(x, mask)
 
 
 NORMS: dict[str, type[ElasticNorm | ElasticRMSNorm | ElasticBatchNorm]] = {

@@ -224,6 +224,11 @@ def chance(value: float, rows: float) -> tuple[float, float]:
     return value - low, high - value
 
 
+def bounded(confidence: Any) -> Floats:
+    """Confidences as numbers in 0..1; 0 for a row that was garbage."""
+    return np.asarray(np.nan_to_num(np.asarray(confidence, dtype=np.float64)).clip(0, 1))
+
+
 def checked(values: Any, name: str) -> Floats:
     """Numbers in 0..1 as an array (N,); ConfigError for others."""
     array = np.asarray(values, dtype=float)

@@ -14,7 +14,7 @@ from aet.drift import drifted
 from aet.focus import focus
 from aet.levels import LEVELS, levels
 from aet.model import Model
-from aet.monitoring.performance import HeldOut
+from aet.monitoring.performance import HeldOut, bounded
 from aet.statistics import SourceStatistics, describe_columns, label_shares
 from aet.token_moments import LARGEST, LEAST, TokenMoments
 from aet.training.activations import activations
@@ -96,8 +96,8 @@ def held_out(model: Model, valid: Batch, logits: Tensor) -> HeldOut:
 def sure_and_right(model: Model, batch: Batch, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Confidence (B,) and whether what it speaks of is right (B,)."""
     assert batch.target is not None
-    sure = model.output.answers(logits)["confidence"].to_numpy(np.float64)
-    return np.nan_to_num(sure).clip(0, 1), model.output.hits(logits, batch.target).numpy().astype(np.float64)
+    sure = bounded(model.output.answers(logits)["confidence"])
+    return sure, model.output.hits(logits, batch.target).numpy().astype(np.float64)
 
 
 def known_tokens(model: Model, train: Batch) -> TokenMoments | None:

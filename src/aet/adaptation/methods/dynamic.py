@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
-from aet.attention.state import ElasticState, applied
-from aet.batch import Batch
+from aet.attention.state import ElasticState, applied, under
+from aet.batch import Batch, newest
 from aet.errors import ConfigError
 from aet.model import Model
 from aet.trunk import named
@@ -73,13 +73,10 @@ class Dynamic(Method):
             self.made = (batch, self.state, *tokens) if whole else None
         return self.state
 
-    def follow(self, newest: Batch) -> None:
+    def follow(self, rows: Batch) -> None:
         """The window moves on to these rows."""
         for name in self.parts:
-            rows = newest.values[name].cpu()
-            before = self.recent.get(name, rows[:0])
-            # A copy, so that what fell out of the window is freed.
-            self.recent[name] = torch.cat([before[max(0, len(before) + len(rows) - self.settings["window"]) :], rows])
+            self.recent[name] = newest(self.recent.get(name), rows.values[name].cpu(), self.settings["window"])
 
     def tokens(self, batch: Batch, inputs: ElasticState) -> tuple[Tensor, Tensor | None]:
         """What the trunk is given of these rows under the inputs' part of the state: (B, T, dim), mask (B, T)."""
@@ -113,7 +110,7 @@ class Dynamic(Method):
         """Take them back."""
         self.total, self.rows = memory["total"].to(self.total), float(memory["rows"])
         self.asked = bool(memory.get("asked", True))
-        self.recent = {n.removeprefix("recent."): t for n, t in memory.items() if n.startswith("recent.")}
+        self.recent = under("recent.", memory)
 
 
 def sampled(batch: Batch, most: int) -> Batch:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
-from aet.attention.state import ElasticState
+from aet.attention.state import ElasticState, under
 from aet.batch import Batch
 
 
@@ -86,7 +86,7 @@ class Feedback(Method):
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take back the labelled rows and the draws."""
-        values = {name.removeprefix("values."): t for name, t in memory.items() if name.startswith("values.")}
+        values = under("values.", memory)
         self.labelled = Batch(values=values, target=memory["target"]) if values else None
         self.draws = torch.Generator().manual_seed(0)
         if values:

@@ -43,6 +43,8 @@ class Answering:
     def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One answer a row, in order: id, prediction, confidence, problem (and `p_{class}` columns with `proba`).
 
+        Of a tagger the prediction is the list of tags, and `entities` lists what they name.
+
         A row that cannot be used has no prediction; its `problem` says why. Files are read in pieces, so that memory
         stays bounded; `predict_iter` gives the pieces.
         """
@@ -57,6 +59,7 @@ class Answering:
         for frame in self.pieces(source, rows):
             checked = self.check(frame, first=start + 1, seen=seen)
             answers = self.output.answers(self.logits(self.encode(checked.frame)), proba)
+            answers = self.output.finished(answers, checked.frame)
             yield answer_frame(checked, answers, self.ids(checked, start, len(frame)), len(frame))
             start += len(frame)
 

@@ -44,7 +44,9 @@ def train(
     group: Annotated[str | None, typer.Option(help="Column of groups: whole groups are held out.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column of row weights.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
-    output: Annotated[str | None, typer.Option(help="Kind of answer: label, multilabel, number or several.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Kind of answer: label, multilabel, number, tags or several.")
+    ] = None,
     header: Annotated[bool | None, typer.Option(help="Whether the first row holds names.", show_default="look")] = None,
     switch: Annotated[
         list[str] | None,

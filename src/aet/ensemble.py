@@ -79,7 +79,7 @@ class Ensemble(Answering):
                 for member, batch in zip(self.members, batches, strict=True)
             ],
         }
-        if self.output.probable and len(shown) > 1:
+        if self.output.probable and self.output.reads == "summary" and len(shown) > 1:
             self.report["agreement"] = agreements(np.stack([column.to_numpy() for column in shown])).tolist()
 
     def save(self, folder: str | Path) -> Path:

@@ -23,6 +23,7 @@ from aet.inputs import INPUTS, Input
 from aet.inputs.gate import ColumnGate
 from aet.members import MemberTrunk
 from aet.outputs import OUTPUTS, Output
+from aet.places import word_places
 from aet.schema import Schema
 from aet.statistics import SourceStatistics
 from aet.trunk import Trunk, first_norm, worlds
@@ -108,6 +109,8 @@ class Model(Answering, nn.Module):
         if wide := wide_members(settings, self.schema.inputs):
             with own_draws():
                 self.trunk.wide = Wide(wide, tokens, settings.dim, settings.dropout)
+        if self.output.reads == "tokens":
+            self.trunk.pool = word_places(self, bool(wide))
         cost = self.config.columns.gate
         self.gate = ColumnGate(self.owners(), settings.dim, cost) if cost else None
         return name_elastic(self)

@@ -21,6 +21,7 @@ import pandas as pd
 
 from aet.errors import ConfigError, DataError
 from aet.roles import SeenIds, role_mends, whole
+from aet.words import shown, tag_cells, word_cells
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,10 +65,10 @@ def check_rows(
     in order.
 
     Kept aside: no number in a numeric column, an infinite one or one beyond single precision; another object
-    in a category or text; an image that is missing, broken, not finite, or not (H, W) or (H, W, C) with 1, 3
-    or 4 channels; a weight that is missing, negative or infinite; a missing id, and each later row of an id;
-    with `need_target` a missing or wrong target. Sentences count rows from `first`; `seen` holds the
-    ids of earlier frames of the same table, and takes in those of this one.
+    in a category or text; what is no list of 1 to 128 words; an image that is missing, broken, not finite, or
+    not (H, W) or (H, W, C) with 1, 3 or 4 channels; a weight that is missing, negative or infinite; a missing id,
+    and each later row of an id; with `need_target` a missing or wrong target. Sentences count rows from `first`;
+    `seen` holds the ids of earlier frames of the same table, and takes in those of this one.
 
     Raises `SchemaError` if columns are missing; `DataError` if `infinite="raise"` and a value is infinite,
     and with `need_target` (training) if a column is bad in over half of the rows for one reason, or no row is
@@ -91,6 +92,10 @@ def check_rows(
         typed |= {name: _INPUTS[spec.kind](frame[name], faults) for name in spec.columns}
     for name in frame.columns.intersection(list(schema.targets)):
         own = faults if need_target else None
+        if schema.output == "tags":
+            words = next(typed[spec.columns[0]] for spec in schema.inputs if spec.kind == "words")
+            typed[name] = tag_cells(frame[name], words, own)
+            continue
         typed[name] = _target(frame[name], schema.kind_of(name), own, not schema.target_kinds)
     if need_target and schema.target_kinds:
         none = np.logical_and.reduce([pd.isna(typed[name]) for name in schema.targets])
@@ -131,12 +136,7 @@ class _Faults:
 
 
 def _shown(cells: Any) -> Callable[[int], str]:
-    def show(row: int) -> str:
-        cell = cells[row].item() if isinstance(cells[row], np.generic) else cells[row]
-        missing = pd.api.types.is_scalar(cell) and pd.isna(cell)
-        return "a missing value" if missing else f"{' '.join(repr(cell).split()):.60}"
-
-    return show
+    return lambda row: shown(cells[row].item() if isinstance(cells[row], np.generic) else cells[row])
 
 
 def parse_numbers(column: Column[Any]) -> tuple[npt.NDArray[np.float64], Mask]:
@@ -310,6 +310,7 @@ _INPUTS: dict[str, Callable[[Column[Any], _Faults], Any]] = {
     "category": partial(_texts, category=True),
     "text": partial(_texts, category=False),
     "image": _images,
+    "words": word_cells,
 }
 
 

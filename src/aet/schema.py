@@ -1,4 +1,4 @@
-"""Columns and what they mean: inputs of four kinds, the target, and the roles id, time, group and weight."""
+"""Columns and what they mean: inputs of five kinds, the target, and the roles id, time, group and weight."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ import pandas as pd
 from aet.errors import SchemaError, nearest
 from aet.rows import parse_numbers
 from aet.targets import PARTS, classes_or_raise, output_kind, target_kinds
+from aet.words import is_words
 
-KINDS = ("number", "category", "text", "image")
-OUTPUTS = ("label", "multilabel", "number", "several")
+KINDS = ("number", "category", "text", "image", "words")
+OUTPUTS = ("label", "multilabel", "number", "several", "tags")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
@@ -54,7 +55,7 @@ class Schema:
     """What the columns of a table are to a model; made by `infer`, kept as JSON by `to_dict`.
 
     `output` is "label" (one class a row), "multilabel" (several 0/1 columns), "number", or "several": targets each with
-    its own of the `target_kinds` "label" and "number".
+    its own of the `target_kinds` "label" and "number", or "tags" (one BIO tag for each word of an input of words).
 
     >>> schema = Schema((InputSpec("age", "number", ("age",)),), ("risk",), "label", id="uid")
     >>> Schema.from_dict(schema.to_dict()) == schema
@@ -92,6 +93,13 @@ class Schema:
             raise SchemaError(
                 f"The {len(self.targets)} targets of the output {self.output!r} have kinds {list(self.target_kinds)}: "
                 f"expected one of {', '.join(PARTS)} for each target of 'several', none otherwise. Mend the schema."
+            )
+        words = [spec.name for spec in self.inputs if spec.kind == "words"]
+        if self.output == "tags" and len(words) != 1:
+            raise SchemaError(
+                "The output 'tags' answers for each word of one input: expected one of kind 'words', got "
+                f"{', '.join(words) or 'none'}. Give a column of lists of words, or say "
+                "which it is, as in kinds={'sentence': 'words'}; ignore=... leaves further ones out."
             )
         _once([*self.input_columns, *self.targets, *self.roles.values(), *self.ignored], "column")
         _once([spec.name for spec in self.inputs], "input name")
@@ -204,21 +212,21 @@ def infer(
 
     Kinds, first rule that fits: no value in any row -> left out; booleans, pandas categories -> category;
     numbers, dates and durations -> number (small whole numbers too; dates become seconds, see `aet.rows`);
-    2-D or 3-D arrays and PIL images -> image; at least 90 % of the cells parse as numbers -> number; other
-    objects -> left out; texts that end like image files -> image if such a file exists, else left out; more
-    than half of the rows (or 200) distinct and 3 words or more on average -> text; all distinct in more than
-    20 rows -> left out, it looks like an id; else category. Every column left out without being told raises a
-    `SchemaWarning` and is listed in `ignored`.
+    lists of texts -> words; 2-D or 3-D arrays and PIL images -> image; at least 90 % of the cells parse as
+    numbers -> number; other objects -> left out; texts that end like image files -> image if such a file
+    exists, else left out; more than half of the rows (or 200) distinct and 3 words or more on average -> text;
+    all distinct in more than 20 rows -> left out, it looks like an id; else category. Every column left out
+    without being told raises a `SchemaWarning` and is listed in `ignored`.
 
     `groups` reads several numeric columns as one token: ``{"s00": ["c2", "c3"]}`` or the span ``{"s00":
     "c2:c9"}``, both ends included, by position. `kinds` maps a column to one of number, category, text,
-    image, ignore.
+    image, words, ignore.
 
     Output: "several", or a mapping of targets to label or number -> several, those not mapped by the rules for
-    one target; a list of 0/1 target columns -> multilabel; texts, booleans, categories with at most 100 classes
-    or as many as half of the rows -> label; whole numbers with 2 values, or at most 20 values that repeat (at
-    most half as many as rows) -> label; other numbers -> number. Rows without a target are left to
-    `aet.rows`.
+    one target; a list of 0/1 target columns -> multilabel; lists of texts -> tags; texts, booleans, categories
+    with at most 100 classes or as many as half of the rows -> label; whole numbers with 2 values, or at most 20
+    values that repeat (at most half as many as rows) -> label; other numbers -> number. Rows without a target are
+    left to `aet.rows`.
 
     Raises `SchemaError` for names and kinds that do not exist or are used twice, `DataError` for a target
     with one class or none.
@@ -327,6 +335,8 @@ def _kind(column: pd.Series[Any]) -> tuple[str | None, str]:
     if column.dtype.kind in "iufmM":
         return "number", ""
     head = list(filled.iloc[:100])
+    if 2 * sum(map(is_words, head)) > len(head):
+        return "words", ""
     if sum(map(_is_image, head)) > 0.9 * len(head):
         return "image", ""
     values, wrong = parse_numbers(filled)

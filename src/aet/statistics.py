@@ -177,18 +177,18 @@ def measured(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def measure(cells: pd.Series, kind: str) -> pd.Series:
-    """A number as it is, a category as text, the length of a text, the mean brightness of an image."""
+    """A number as it is, a category as text, the length of a text or of a list of words, the brightness of an image."""
     if kind == "number":
         return cells.astype(np.float64)
     if kind == "category":
         return cells.astype(object).map(str, na_action="ignore")
-    number = length if kind == "text" else brightness
+    number = length if kind in ("text", "words") else brightness
     return cells.astype(object).map(number, na_action="ignore").astype(np.float64)
 
 
 def length(cell: Any) -> int:
-    """Characters of a text."""
-    return len(str(cell))
+    """Characters of a text, words of a list."""
+    return len(cell if isinstance(cell, list) else str(cell))
 
 
 def brightness(cell: Any) -> float:

@@ -26,6 +26,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from aet.conll import conll_frames
 from aet.errors import ConfigError, DataError, SchemaError, nearest
 from aet.rows import MARKERS, NUMBER, arrow_frame, memory_frames
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DELIMITED = (".csv", ".tsv", ".data", ".dat", ".txt")
-ZIPPABLE = (*DELIMITED, ".jsonl", ".ndjson", ".json")
+ZIPPABLE = (*DELIMITED, ".jsonl", ".ndjson", ".json", ".conll")
 KNOWN = (*ZIPPABLE, ".parquet", ".pq", ".npy", ".npz")
 BLOCK = 1 << 22  # bytes of a delimited file parsed at once; a row must fit into a block
 Frames = Iterator[pd.DataFrame]
@@ -48,10 +49,10 @@ def read_table(source: Any, *, header: bool | str = "infer", columns: Names = No
     """All rows of one source as a frame with the index 0, 1, 2, ...
 
     Sources: a path to a delimited file (.csv, .tsv, .data, .dat, .txt, cut at comma, semicolon, tab or
-    ``|``), to .jsonl, .ndjson or .json (a list of records), these also as .gz; to .parquet, .pq, .npy or
-    .npz; a pandas or polars frame, an Arrow table, a Hugging Face dataset; an array (N, D) with columns x0,
-    x1, ..., or (N, H, W) or (N, H, W, C) with one column "image" of arrays; a dict of columns; a list of
-    dicts.
+    ``|``), to .jsonl, .ndjson or .json (a list of records), or .conll (`aet.conll`), these also as .gz; to
+    .parquet, .pq, .npy or .npz; a pandas or polars frame, an Arrow table, a Hugging Face dataset; an array (N, D)
+    with columns x0, x1, ..., or (N, H, W) or (N, H, W, C) with one column "image" of arrays; a dict of columns;
+    a list of dicts.
 
     `header` is for delimited files: True, False or "infer" (a first row of mostly numbers, or with a decimal
     fraction, is data; the columns are then c0, c1, ... and a `HeaderWarning` says so). In these files blanks
@@ -138,6 +139,8 @@ def _from_file(path: Path, rows: int | None, header: bool | str, columns: Names)
         return _delimited(path, rows, header, columns)
     if suffix in (".parquet", ".pq"):
         return _parquet(path, rows, columns)
+    if suffix == ".conll":
+        return _conll(path, rows)
     if suffix in (".npy", ".npz"):
         return memory_frames(_arrays(path), rows)
     return _json_lines(path, rows) if suffix != ".json" else memory_frames(_json(path), rows)
@@ -363,6 +366,11 @@ def _json_lines(path: Path, rows: int | None) -> Frames:
                 yield pd.DataFrame(records, columns=list(names))
                 records = []
     yield pd.DataFrame(records, columns=list(names))
+
+
+def _conll(path: Path, rows: int | None) -> Frames:
+    with _reading(path) as stream, io.TextIOWrapper(stream, "utf-8-sig") as text:
+        yield from conll_frames(text, str(path), rows)
 
 
 def _json(path: Path) -> list[dict[str, Any]]:

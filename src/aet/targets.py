@@ -10,6 +10,7 @@ import pandas as pd
 
 from aet.errors import DataError, SchemaError, nearest
 from aet.rows import parse_numbers
+from aet.words import is_words
 
 PARTS = ("label", "number")
 """Kinds of each of several targets."""
@@ -20,6 +21,8 @@ def output_kind(frame: pd.DataFrame, targets: Sequence[str]) -> str:
     if len(targets) > 1:
         return "multilabel"
     filled = frame[targets[0]].dropna()
+    if len(filled) and is_words(filled.iloc[0]):
+        return "tags"
     flags = pd.api.types.is_bool_dtype(filled) or isinstance(filled.dtype, pd.CategoricalDtype)
     values, wrong = parse_numbers(filled)
     distinct = filled.map(str).nunique()
@@ -51,8 +54,8 @@ def target_kinds(frame: pd.DataFrame, targets: Sequence[str], given: Mapping[str
 
 def classes_or_raise(frame: pd.DataFrame, targets: Sequence[str], output: str) -> None:
     """DataError for a target of one class or none, and for several targets that are not 0 and 1."""
-    if output == "several":
-        return  # each target is checked over the rows that have it, when it is learned
+    if output in ("several", "tags"):
+        return  # what there is to learn is known when it is learned, over the rows that have it
     shown = ", ".join(map(repr, targets))
     classes: set[Any] = set()
     for target in targets:

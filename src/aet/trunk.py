@@ -19,6 +19,7 @@ from aet.attention.norms import NORMS, ElasticAffine
 from aet.attention.state import ElasticModule, ElasticState, active, applied
 from aet.config import ModelConfig
 from aet.errors import ConfigError, nearest
+from aet.places import WordPlaces, spread, used
 from aet.schema import InputSpec
 from aet.wide import Wide, single_columns
 
@@ -62,6 +63,8 @@ class Trunk(nn.Module):
 
     tokens (B, T, dim), mask (B, T) boolean, True where a token is real -> summary (B, dim)
 
+    With `WordPlaces` in the place of the pooling it gives the words' last tokens instead, (B, W, dim + 1).
+
     >>> import torch
     >>> Trunk(dim=16, depth=2, heads=2)(torch.randn(3, 5, 16)).shape
     torch.Size([3, 16])
@@ -82,9 +85,11 @@ class Trunk(nn.Module):
         mechanisms = check_attention(attention)
         self.blocks = nn.ModuleList(Block(dim, heads, expansion, dropout, mechanisms, norm) for _ in range(depth))
         self.norm = NORMS[norm](dim)
-        self.pool = AdditivePooling(dim, dim)
+        self.pool: AdditivePooling | WordPlaces = AdditivePooling(dim, dim)
         self.worlds: Tensor | None = None
         """Which world each row of the training batch is from (B,); None if all are of one."""
+        self.trims = not attention
+        """Whether places that no row of a batch fills may be left out: mechanisms may count them."""
         self.emits = True
         """Whether the training batch is answered under the emitted state."""
         self.wide: Wide | None = None
@@ -119,20 +124,32 @@ class Trunk(nn.Module):
         parts: list[Tensor] | None = None,
     ) -> Tensor:
         """`forward` under the active state."""
+        places = self.pool if isinstance(self.pool, WordPlaces) else None
+        if places is not None:
+            tokens = places.around(tokens, mask)
+        if places is not None and self.trims and taps is None and (some := used(mask)) is not None:
+            kept = self.normed(tokens[:, some], None if mask is None else mask[:, some])
+            return places.words(spread(kept, some), mask)
         members = None if self.wide is None else self.wide(tokens, mask)  # (B, k, dim)
-        bias = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
-        for block in self.blocks:
-            tokens = block(tokens, bias)
-            if taps is not None:
-                taps.append(tokens)
-        summary: Tensor = self.pool(self.norm(tokens, mask), mask)[0]
+        last = self.normed(tokens, mask, taps)
+        summary: Tensor = self.pool(last, mask)[0]
         if self.wide is not None and members is not None:
             if parts is not None:
                 parts += [summary[:, None], members]
             summary = self.wide.joined(summary, members)
         if taps is not None:
             taps.append(summary[:, None])
-        return summary
+        return summary if places is None else places.words(last, mask)
+
+    def normed(self, tokens: Tensor, mask: Tensor | None, taps: list[Tensor] | None = None) -> Tensor:
+        """The last tokens (B, T, dim) behind the last norm; `taps` collects each block's."""
+        bias = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
+        for block in self.blocks:
+            tokens = block(tokens, bias)
+            if taps is not None:
+                taps.append(tokens)
+        out: Tensor = self.norm(tokens, mask)
+        return out
 
     def simulated(self, dynamic: StateNetwork, tokens: Tensor, mask: Tensor | None) -> ElasticState:
         """While training: the state that a batch calls for, one for each world."""
@@ -187,6 +204,8 @@ class Trunk(nn.Module):
         bias = None if mask is None else mask[:, None, None, :]
         eye = torch.eye(tokens.shape[1], device=tokens.device, dtype=tokens.dtype)
         rolled = eye.expand(tokens.shape[0], -1, -1)  # (B, T, T)
+        if isinstance(self.pool, WordPlaces):
+            tokens = self.pool.around(tokens, mask)
         for block in self.blocks:
             assert isinstance(block, Block)
             weights = block.attention.weights(block.norm_attention(tokens), bias).mean(1)

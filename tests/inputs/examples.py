@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aet.schema import InputSpec
+from aet.words import objects
 
 WORDS = ("red", "blue", "green", "dog", "cat", "tree", "runs", "sleeps")
 
@@ -78,6 +79,12 @@ def number_example(single=False, **settings):
     )
 
 
+def sentences(rows, seed):
+    rng = np.random.default_rng(seed)
+    cells = [[str(w) for w in rng.choice([*WORDS, "Ann", "EU", "42"], rng.integers(1, 6))] for _ in range(rows)]
+    return pd.DataFrame({"words": objects(cells)})
+
+
 EXAMPLES: dict[str, Example] = {
     "number": number_example(),
     "number, single columns": number_example(single=True),
@@ -96,6 +103,23 @@ EXAMPLES: dict[str, Example] = {
         [InputSpec("text", "text", ("text",))],
         texts,
         pd.DataFrame({"text": [None, "", "Ωmega 漢字 🦊", "red " * 500, "[PAD] [START] [UNK]"]}, dtype=object),
+        {"vocabulary": 40},
+    ),
+    "words": Example(
+        [InputSpec("words", "words", ("words",))],
+        sentences,
+        pd.DataFrame(
+            {
+                "words": objects(
+                    [
+                        [""],
+                        ["Ωmega", "漢字", "🦊", "\ud83e", "\x00", "مرحبا"],
+                        ["unheardof"] * 128,
+                        ["[PAD]", "[START] red"],
+                    ]
+                )
+            }
+        ),
         {"vocabulary": 40},
     ),
     "image": Example([InputSpec("picture", "image", ("picture",))], images, odd_images(), {"patch": 2}),

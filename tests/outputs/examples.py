@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from aet.words import objects
+
 
 @dataclass(frozen=True)
 class Example:
@@ -42,6 +44,14 @@ def readings(rows, seed):
     return frame.assign(y=frame["y"].where(lacks != 0, None), price=frame["price"].where(lacks != 1))
 
 
+def entities(rows, seed):
+    """Tags of sentences of 1 to 6 words, people and places among them."""
+    rng = np.random.default_rng(seed)
+    some = [["O"], ["B-PER"], ["B-PER", "I-PER"], ["B-LOC"], ["B-LOC", "I-LOC", "I-LOC"]]
+    cells = [[tag for i in rng.integers(0, len(some), rng.integers(1, 4)) for tag in some[i]] for _ in range(rows)]
+    return pd.DataFrame({"tags": objects(cells)})
+
+
 EXAMPLES: dict[str, Example] = {
     "label": Example(
         ("y",),
@@ -74,5 +84,17 @@ EXAMPLES: dict[str, Example] = {
             pd.DataFrame({"y": [None], "price": [np.nan]}),
         ],
         pd.DataFrame({"y": ["cat", "dog"] * 4, "price": [0.1] * 8}),
+    ),
+    "tags": Example(
+        ("tags",),
+        entities,
+        [
+            pd.DataFrame({"tags": objects([["O"], ["O", "B-ORG"]])}),
+            pd.DataFrame({"tags": objects([["NOUN"]])}),
+            pd.DataFrame({"tags": objects([None])}),
+            pd.DataFrame({"tags": objects([[]])}),
+            pd.DataFrame({"tags": objects([["O"] * 129])}),
+        ],
+        pd.DataFrame({"tags": objects([["O", "O"], ["O"]])}),
     ),
 }

@@ -12,7 +12,9 @@ from torch import nn
 from aet.attention.state import ElasticState, applied, merge, name_elastic
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.outputs import OUTPUTS
+from aet.outputs.tags import marked
 from aet.schema import OUTPUTS as KINDS
+from aet.words import MOST
 
 from ..made import loose_tensors
 from .examples import EXAMPLES
@@ -35,14 +37,23 @@ def fitted(kind, settings=None):
     return name_elastic(nn.ModuleDict({"output": part})).eval()
 
 
-def summary(rows=16, seed=1, dtype=torch.float32):
-    return torch.randn(rows, DIM, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+def given_to(kind, rows=16, seed=1, dtype=torch.float32):
+    """What the output reads: summaries, or words' tokens with their marks."""
+    generator = torch.Generator().manual_seed(seed)
+    if OUTPUTS[kind].reads == "summary":
+        return torch.randn(rows, DIM, generator=generator, dtype=dtype)
+    tokens = torch.randn(rows, MOST, DIM, generator=generator, dtype=dtype)
+    lengths = torch.randint(1, 9, (rows, 1), generator=generator)
+    real = (torch.arange(MOST) < lengths).to(dtype)[..., None]
+    return torch.cat([tokens * real, real], -1)
 
 
 def logits_and_target(kind, rows=16, seed=1, size=1.5):
     part = fitted(kind)["output"]
     generator = torch.Generator().manual_seed(seed)
-    return part, size * torch.randn(rows, part.width, generator=generator), part.encode(example(kind).frame(rows, seed))
+    logits = size * torch.randn(rows, part.width, generator=generator)
+    target = part.encode(example(kind).frame(rows, seed))
+    return part, marked(part.by_word(logits)[0], target >= 0) if kind == "tags" else logits, target
 
 
 def random_state(box, seed=0):
@@ -61,23 +72,23 @@ def test_the_schema_knows_the_registered_kinds():
 def test_logits_have_the_width(kind):
     box = fitted(kind)
     assert OUTPUTS[kind].kind == kind
-    assert box["output"](summary()).shape == (16, box["output"].width)
-    assert box["output"](summary(0)).shape == (0, box["output"].width)
+    assert box["output"](given_to(kind)).shape == (16, box["output"].width)
+    assert box["output"](given_to(kind, 0)).shape == (0, box["output"].width)
 
 
 @every_kind
 def test_zero_state_is_the_source(kind):
     box = fitted(kind)
-    expected = box["output"](summary())
+    expected = box["output"](given_to(kind))
     with applied(ElasticState.zeros(box)):
-        assert torch.equal(box["output"](summary()), expected)
+        assert torch.equal(box["output"](given_to(kind)), expected)
 
 
 @every_kind
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_merged_is_applied(kind, dtype, tolerance):
     box = fitted(kind).to(dtype)
-    state, x = random_state(box), summary(dtype=dtype)
+    state, x = random_state(box), given_to(kind, dtype=dtype)
     with applied(state):
         expected = box["output"](x)
     assert (expected - box["output"](x)).abs().max() > 0.1
@@ -88,7 +99,7 @@ def test_merged_is_applied(kind, dtype, tolerance):
 def test_each_row_may_have_its_own_state(kind):
     box = fitted(kind)
     states = [random_state(box, seed) for seed in range(3)]
-    index, x = torch.arange(8) % 3, summary(8)
+    index, x = torch.arange(8) % 3, given_to(kind, 8)
     with applied(ElasticState.stack(states).rows(index)):
         together = box["output"](x)
     for row, which in enumerate(index.tolist()):
@@ -105,7 +116,7 @@ def test_settings_and_weights_make_it_again(kind):
     again.load_settings(json.loads(json.dumps(part.settings())))
     again.build()
     again.load_state_dict(part.state_dict())
-    assert torch.equal(again(summary()), box["output"](summary()))
+    assert torch.equal(again(given_to(kind)), box["output"](given_to(kind)))
     pd.testing.assert_frame_equal(again.answers(logits, proba=True), part.answers(logits, proba=True))
     encoded = [output.encode(example(kind).frame(5, 3)) for output in (again, part)]
     torch.testing.assert_close(*encoded, rtol=0, atol=0, equal_nan=True)
@@ -121,7 +132,7 @@ def test_answers_have_a_prediction_and_a_confidence_for_each_row(kind):
         assert answers["prediction"].notna().all()
         assert answers["confidence"].between(0, 1).all()
         alone = part.answers(logits[3:4], proba)
-        assert alone.iloc[0].tolist() == pytest.approx(answers.iloc[3].tolist())
+        pd.testing.assert_frame_equal(alone, answers.iloc[3:4].reset_index(drop=True), rtol=1e-6, atol=1e-6)
         none = part.answers(logits[:0], proba)
         assert len(none) == 0
         assert none.dtypes.equals(answers.dtypes)
@@ -159,7 +170,8 @@ def test_hits_are_what_the_confidence_speaks_of(kind):
     if not part.probable:
         pytest.skip("its confidence tells the width of an interval")
     p = part.probabilities(logits)
-    target = torch.multinomial(p, 1).squeeze(1) if kind == "label" else torch.bernoulli(p)
+    draws = torch.multinomial(p.flatten(0, -2), 1).view(p.shape[:-1]) if kind != "multilabel" else torch.bernoulli(p)
+    target = draws.where(target >= 0, -1) if kind == "tags" else draws
     hits, confidence = part.hits(logits, target), part.answers(logits)["confidence"].to_numpy()
     assert hits.shape == (4000,)
     for sure in (confidence < np.median(confidence), confidence >= np.median(confidence)):
@@ -240,7 +252,7 @@ def test_a_mixture_of_the_same_answers_is_that_answer(kind):
     said = [output.answers(z, proba=True) for output, z in ((part, logits), (own, heard))]
     pooled = own.answers(own.pooled(torch.stack([heard, heard, heard])), proba=True)
     pd.testing.assert_frame_equal(said[1], said[0], rtol=1e-4, atol=1e-5)
-    if kind in ("label", "multilabel"):
+    if kind in ("label", "multilabel", "tags"):
         pd.testing.assert_frame_equal(pooled, said[0], rtol=1e-4, atol=1e-5)
     for column in set(pooled) - {"confidence", "lower", "upper"}:
         if "price_" not in column:  # the interval of a mixture is even about its mean

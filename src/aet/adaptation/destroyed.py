@@ -1,7 +1,7 @@
 """Rows without the object that they show, its small parts still there: what DeYO compares an answer with.
 
     images:      a grid of 4 x 4 pieces, each image's in an order of its own (Lee et al. 2024, 2403.07366)
-    texts:       the pieces of each text in an order of its own: its words without the sentence
+    texts:       the pieces of each text in an order of its own: its words without the sentence; of words likewise
     any other:   half of a row's columns taken from another row: every value is real, the row is not
 
 A column of a table has its own meaning and scale, so columns are never exchanged for one another. A batch of one row
@@ -59,13 +59,27 @@ def shuffled_words(pieces: Tensor, draws: torch.Generator) -> Tensor:
     >>> shuffled_words(torch.tensor([[START, 7, 8, 9, 0]]), torch.Generator().manual_seed(0)).tolist()
     [[2, 8, 9, 7, 0]]
     """
-    movable = (pieces != PAD) & (pieces != START)
-    keys = torch.rand(pieces.shape, generator=draws)
-    places = torch.arange(pieces.shape[1]).expand_as(pieces)
+    return pieces.gather(1, new_order((pieces != PAD) & (pieces != START), draws))
+
+
+def shuffled_cells(values: Tensor, draws: torch.Generator) -> Tensor:
+    """(B, L, 3) of words (`aet.inputs.words`): pieces with their casing change places, and places keep their words.
+
+    >>> shuffled_cells(torch.tensor([[[2, 0, 0], [7, 1, 1], [8, 2, 3]]]), torch.Generator().manual_seed(0)).tolist()
+    [[[2, 0, 0], [8, 1, 3], [7, 2, 1]]]
+    """
+    order = new_order(values[..., 2] > 0, draws)
+    moved = values.gather(1, order[..., None].expand_as(values))
+    return torch.stack([moved[..., 0], values[..., 1], moved[..., 2]], -1)
+
+
+def new_order(movable: Tensor, draws: torch.Generator) -> Tensor:
+    """Which place each place (B, L) takes its piece from; those that are not movable stay."""
+    keys = torch.rand(movable.shape, generator=draws)
+    places = torch.arange(movable.shape[1]).expand_as(movable)
     # Sorted by place where a piece stays; movable ones, always a stretch, change among themselves.
-    first = places.masked_fill(~movable, pieces.shape[1]).amin(1, keepdim=True)
-    order = torch.where(movable, first + keys, places.to(keys.dtype)).argsort(dim=1, stable=True)
-    return pieces.gather(1, order)
+    first = places.masked_fill(~movable, movable.shape[1]).amin(1, keepdim=True)
+    return torch.where(movable, first + keys, places.to(keys.dtype)).argsort(dim=1, stable=True)
 
 
 def columns_of_others(values: Tensor, draws: torch.Generator) -> Tensor:
@@ -80,4 +94,4 @@ def columns_of_others(values: Tensor, draws: torch.Generator) -> Tensor:
     return torch.where(rank < max(1, columns // 2), flat[other], flat).view_as(values)
 
 
-RULES = {"image": shuffled_pieces, "text": shuffled_words}
+RULES = {"image": shuffled_pieces, "text": shuffled_words, "words": shuffled_cells}

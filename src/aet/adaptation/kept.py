@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,8 +86,10 @@ class KeptRows:
         """These rows were drawn with these weights."""
         self.weights[positions] = weights
 
-    def take(self, ids: Sequence[Hashable]) -> tuple[Batch, np.ndarray]:
-        """Rows and asking weights for late labels; they leave the store. Raises before anything changes."""
+    def take(
+        self, ids: Sequence[Hashable], check: Callable[[Batch], None] = lambda rows: None
+    ) -> tuple[Batch, np.ndarray]:
+        """Rows and weights for late labels; they leave the store. Raises, as `check` may, before anything changes."""
         seen: set[Hashable] = set()
         for known in ids:
             if known in seen or known in self.labelled:
@@ -105,6 +107,7 @@ class KeptRows:
                 )
         positions = np.array([self.place[known] for known in ids], dtype=np.int64)
         rows, weights = self.batch[torch.from_numpy(positions)], self.weights[positions]
+        check(rows)
         stay = np.ones(len(self.ids), dtype=bool)
         stay[positions] = False
         self.select(stay)

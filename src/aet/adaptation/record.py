@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOCUS_ROWS = 256
 SHOWN = 8
 """Categories of a column that are named."""
-MEASURES = {"text": "length", "image": "brightness"}
+MEASURES = {"text": "length", "words": "length", "image": "brightness"}
 """What is compared of a column that holds no numbers and no categories."""
 
 

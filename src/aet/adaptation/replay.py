@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
+import torch
 
 from aet.adaptation.base import METHODS
 from aet.adaptation.scoring import Scores, Span, beside_estimates, curve, harm, reliability
@@ -73,7 +74,9 @@ class LateLabels:
         usable: dict[Any, Any] = {}
         for known in ids:
             try:
-                self.scores.encode([self.truth.get(known)])
+                target, kept = self.scores.encode([self.truth.get(known)]), self.stream.kept
+                if known in kept.place:
+                    self.scores.model.output.matches(kept.batch[torch.tensor([kept.place[known]])].values, target)
                 usable[known] = self.truth[known]
             except FeedbackError as error:
                 self.stream.trace.event(self.stream.rows, "refused", f"row {known}: {error}")

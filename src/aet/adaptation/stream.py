@@ -163,6 +163,7 @@ class Stream:
         if not self.transductive:
             self._move(lambda: self.method.learn(batch), "adapted to a batch")
         answers = self.model.output.answers(served, proba)
+        answers = self.model.output.finished(answers, checked.frame)
         answers.insert(2, "served_by", "proposal" if serving else "source")
         named: Any = None if source is None or not self.compare else self.model.output.answers(source)["prediction"]
         answers.insert(3, "source_prediction", named)
@@ -250,8 +251,8 @@ class Stream:
         Labels that `ask` wanted train the state and, each before it does, feed the guard. Others only train, unless
         you say that they came `at_random`.
 
-        Raises FeedbackError (unknown id, a second label, a class the model does not know) or ForgottenRow (no longer
-        kept); then nothing has changed.
+        Raises FeedbackError (unknown id, a second label, a class the model does not know, not one tag a word) or
+        ForgottenRow (no longer kept); then nothing has changed.
         """
         ids, labels = [plain_id(i) for i in ids], list(labels)
         if len(ids) != len(labels):
@@ -260,7 +261,7 @@ class Stream:
             return
         with self._lock:
             targets = self.model.output.encode(label_frame(labels, self.model.schema.targets))
-            rows, weights = self.kept.take(ids)
+            rows, weights = self.kept.take(ids, lambda rows: self.model.output.matches(rows.values, targets))
             rows = Batch(values=rows.values, target=targets)
             asked = [None if free else known for known, free in zip(ids, np.isnan(weights), strict=True)]
             weights = np.where(np.isnan(weights) & at_random, 1.0, weights)

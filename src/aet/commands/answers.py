@@ -40,7 +40,15 @@ class Counted:
 def to_csv(pieces: Pieces, stream: IO[str]) -> None:
     """Comma-separated, with a header."""
     for number, piece in enumerate(pieces):
-        piece.to_csv(stream, index=False, header=number == 0, lineterminator="\n")
+        listed = [str(name) for name in piece if piece[name].map(lambda cell: isinstance(cell, list)).any()]
+        piece.assign(**{name: piece[name].map(as_text) for name in listed}).to_csv(
+            stream, index=False, header=number == 0, lineterminator="\n"
+        )
+
+
+def as_text(cell: Any) -> Any:
+    """A list, as taggers answer it, as JSON; any other cell as it is."""
+    return json.dumps(plain(cell), ensure_ascii=False) if isinstance(cell, list) else cell
 
 
 def to_json_lines(pieces: Pieces, stream: IO[str]) -> None:
@@ -105,7 +113,9 @@ def column_array(column: pd.Series[Any], kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     cells = column.astype(object).where(column.notna(), None)
-    return pa.array([None if cell is None else str(cell) for cell in cells] if kind == pa.string() else cells, kind)
+    return pa.array(
+        [None if cell is None else str(as_text(cell)) for cell in cells] if kind == pa.string() else cells, kind
+    )
 
 
 WRITERS: dict[str, Callable[[Pieces, IO[str]], None]] = {

@@ -80,6 +80,11 @@ def scores(frame: pd.DataFrame, schema: Schema, name: str) -> dict[str, float]:
     True
     """
     score = FILTERS[name]
+    if schema.output == "tags":
+        raise ConfigError(
+            "columns.keep compares a column with one answer a row: expected another output than 'tags', which has one "
+            "a word. Leave columns.keep out."
+        )
     frame = frame.iloc[np.random.default_rng(0).permutation(len(frame))[:ROWS]]
     classes = schema.output != "number"
     answers = [

@@ -5,8 +5,9 @@ from aet.outputs.label import LabelOutput
 from aet.outputs.multilabel import MultilabelOutput
 from aet.outputs.number import NumberOutput
 from aet.outputs.several import SeveralOutput
+from aet.outputs.tags import TagsOutput
 from aet.registry import discover
 
-__all__ = ["OUTPUTS", "LabelOutput", "MultilabelOutput", "NumberOutput", "Output", "SeveralOutput"]
+__all__ = ["OUTPUTS", "LabelOutput", "MultilabelOutput", "NumberOutput", "Output", "SeveralOutput", "TagsOutput"]
 
 discover(__name__, __path__)

@@ -35,6 +35,8 @@ class Output(ElasticModule):
     """What the mean of `scores` is; `metrics` has it under this name."""
     probable: ClassVar[bool] = True
     """Whether `confidence` is a probability of being right."""
+    reads: ClassVar[str] = "summary"
+    """What `forward` takes: the trunk's "summary" (B, dim), or its "tokens" at the words' places (`aet.places`)."""
     head: nn.Linear | MemberHeads
 
     def __init__(self, targets: Sequence[str], dim: int) -> None:
@@ -93,6 +95,9 @@ class Output(ElasticModule):
                 known[position] = False
         return (torch.cat(pieces) if pieces else torch.empty(0)), known
 
+    def matches(self, values: Mapping[str, Tensor], target: Tensor) -> None:
+        """FeedbackError for targets that are not of these encoded rows; they always are where a row has one answer."""
+
     def forward(self, summary: Tensor) -> Tensor:
         """Summary (B, dim) -> logits (B, width).
 
@@ -127,6 +132,10 @@ class Output(ElasticModule):
     @abstractmethod
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
         """What people get: `prediction`, `confidence` and, by kind or if asked, more columns."""
+
+    def finished(self, answers: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+        """The answers with what is told in terms of the checked rows; as they are by default."""
+        return answers
 
     @abstractmethod
     def scores(self, logits: Tensor, target: Tensor) -> Tensor:

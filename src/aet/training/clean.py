@@ -17,7 +17,7 @@ the clean rows and no second backward pass.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ CLEAN: dict[str, Any] = {"share": 0.5, "file": "", "column": "", "rows": 128}
 
 class CleanSwitch(RowWeights):
     """A switch that knows the agreement of each row with a clean set."""
+
+    reads: ClassVar[tuple[str, ...]] = ("summary",)
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -37,6 +37,7 @@ class Focus(Switch):
     It listens to the modules during the forward pass, and costs what `pooled` and `block` cost.
     """
 
+    reads: ClassVar[tuple[str, ...]] = ("summary",)
     figure: ClassVar[str] = "focus loss"
 
     def __init__(self, **settings: Any) -> None:

@@ -28,7 +28,7 @@ from aet.training import checkpoint
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
 from aet.training.optimizers import make_optimizer, own_rate, own_schedule, to_average, to_train
 from aet.training.schedule import SCHEDULES
-from aet.training.switch import Pass, Run, Switch, switched_on
+from aet.training.switch import Pass, Run, Switch, refuse_unsuited, switched_on
 
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY = 5.0
@@ -55,6 +55,7 @@ def fit(
     """
     settings, seed = model.config.train, model.config.seed
     switches, schedule = [*more, *switched_on(settings.switches)], SCHEDULES[own_schedule(settings)]
+    refuse_unsuited(switches, model)
     device, monitor = pick_device(settings.device), monitored(settings, switches)
     lr = found_rate(model, train) if settings.lr == "auto" else own_rate(settings)
     rows_a_step = settings.batch_size * settings.accumulate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,8 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
         valid = held_groups(groups, held, rng)
     elif classes:
         valid = held_classes(frame[classes[0]], share, rng)
+    elif schema.output == "tags":
+        valid = held_tags(frame[schema.target], held, rng)
     elif schema.output == "multilabel":
         valid = held_labels(frame[list(schema.targets)], held, rng)
     else:
@@ -59,6 +62,8 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     rows, valid = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     for target in classes:
         valid = known_classes(frame[target], rows, valid)
+    if schema.output == "tags":
+        valid = known_tags(frame[schema.target], rows, valid)
     return rows, valid
 
 
@@ -154,6 +159,42 @@ def held_labels(labels: pd.DataFrame, held: int, rng: np.random.Generator) -> np
             chosen.append(row)
             left -= use
     return np.array(chosen) if chosen else order[:held]
+
+
+def held_tags(tags: pd.Series, held: int, rng: np.random.Generator) -> np.ndarray:
+    """Random rows, but the last row with an entity of a type stays in training."""
+    types = [entity_types(row) for row in tags]
+    left = Counter(name for row in types for name in row)  # rows still in training with each type
+    chosen: list[int] = []
+    for row in rng.permutation(len(types)).tolist():
+        if len(chosen) < held and all(left[name] > 1 for name in types[row]):
+            chosen.append(row)
+            left.subtract(types[row])
+    return np.array(chosen) if chosen else rng.permutation(len(types))[:held]
+
+
+def known_tags(tags: pd.Series, rows: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Those of the `valid` rows all of whose entities have a type that some training row has."""
+    there = set().union(*(entity_types(row) for row in tags.iloc[rows]))
+    new = [entity_types(row) - there for row in tags.iloc[valid]]
+    known = np.array([not names for names in new], dtype=bool)
+    if not known.all():
+        missing = sorted(set().union(*new))
+        sentence = (
+            f"Entities of type {', '.join(missing[:5])}{', ...' * (len(missing) > 5)} are only among the held-out "
+            f"rows, the latest times or other groups ({(~known).sum()} rows, left out): the model will not know them. "
+            "Add earlier rows or groups with them, or leave time and group undeclared."
+        )
+        if not known.any():
+            raise DataError(sentence)
+        warnings.warn(sentence, SplitWarning, stacklevel=3)
+    kept: np.ndarray = valid[known]
+    return kept
+
+
+def entity_types(tags: list[str]) -> set[str]:
+    """What stands behind B- and I-."""
+    return {tag[2:] for tag in tags if tag != "O"}
 
 
 def held_classes(labels: pd.Series, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -107,6 +107,8 @@ class Switch:
     monitors: ClassVar[str] = "loss"
     """What should choose the best epoch where the settings leave it open: "loss", or "metric" or "agreement" where
     wrong labels among the validation rows make the loss punish a model for being sure of the right answer."""
+    reads: ClassVar[tuple[str, ...]] = ("summary", "tokens")
+    """Outputs beside which it makes sense, by what they read (`Output.reads`)."""
     searched: ClassVar[bool] = True
     """Whether `aet tune` tries it; not where it is meant for going on from a trained model."""
 
@@ -173,6 +175,16 @@ class Switch:
 
     def load_memory(self, memory: Mapping[str, Tensor]) -> None:
         """Take back what `memory` gave."""
+
+
+def refuse_unsuited(switches: Sequence[Switch], model: Model) -> None:
+    """ConfigError for a switch that has no meaning beside the model's output."""
+    for switch in switches:
+        if model.output.reads not in switch.reads:
+            raise ConfigError(
+                f"The switch {switch.name!r} reads one summary a row, and the output {model.output.kind!r} answers for "
+                "each word: expected another kind of output. Turn it off."
+            )
 
 
 def switched_on(given: Mapping[str, Mapping[str, Any]]) -> list[Switch]:

@@ -62,18 +62,19 @@ def train(
     """Train a model on a table.
 
     Args:
-        source: CSV, TSV, Parquet, JSONL (each may be .gz), NumPy, pandas, polars, Arrow or a Hugging Face data set.
+        source: CSV, TSV, CoNLL, Parquet, JSONL (each may be .gz), NumPy, pandas, polars, Arrow or a Hugging Face data
+            set.
         target: the column to answer; several 0/1 columns for several yes-or-no answers.
         seed: of the split, the weights and the drift; the same seed on the same rows gives the same bits.
         groups: several number columns as one token, `{"s00": ["s00_f0", "s00_f1"]}` or `{"s00": "s00_f0:s00_f7"}`.
-        kinds: column kinds where the inferred ones are wrong: number, category, text, image, ignore.
+        kinds: column kinds where the inferred ones are wrong: number, category, text, image, words, ignore.
         id: column with one name a row, given back with the answers.
         time: column by which rows are ordered; the latest are held out for validation.
         group: column whose groups are held out as a whole; with `time` too, those that end latest.
         weight: column that says how much a row counts in the loss; 2 is the row given twice, 0 the row left out.
         ignore: column or columns to leave out.
-        output: kind of the answer where the inferred one is wrong: label, multilabel, number; several for targets of
-            different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
+        output: kind of the answer where the inferred one is wrong: label, multilabel, number, tags; several for targets
+            of different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
         header: whether a delimited file's first row holds names; found out by itself unless given.
         out: run folder; a run that was interrupted there is taken up again exactly.
         config: settings (`aet.config.Config`) as YAML file or mapping; arguments above may stand there under `data`.

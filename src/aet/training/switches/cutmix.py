@@ -26,6 +26,7 @@ class CutMix(Switch):
     name = "cutmix"
     defaults: ClassVar[dict[str, Any]] = {"alpha": 1.0}
     excludes = ("mixup",)
+    reads: ClassVar[tuple[str, ...]] = ("summary",)
 
     def tokens(self, run: Run, tokens: Tensor, batch: Batch) -> Tensor:
         """Each row with some tokens of its partner's."""

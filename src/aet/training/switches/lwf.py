@@ -18,7 +18,7 @@ from torch import Tensor
 
 from aet.errors import ConfigError
 from aet.members import for_each_member
-from aet.outputs import label, multilabel
+from aet.outputs import Output, label, multilabel
 from aet.training.switch import SWITCHES, Pass, Run, Switch
 
 
@@ -48,10 +48,14 @@ class Lwf(Switch):
         self.calls += 1
         with torch.no_grad():
             old = self.teacher(seen.batch)
-        output = run.model.output
-        return alpha * seen.mean(
-            distance(output.kind, old, seen.logits, float(self.settings["temperature"]), output.grown)
-        )
+        return alpha * seen.mean(apart(run.model.output, old, seen.logits, float(self.settings["temperature"])))
+
+
+def apart(output: Output, old: Tensor, new: Tensor, temperature: float = 1.0) -> Tensor:
+    """`distance` under an output's kind; of tags the output's own, whose words it knows."""
+    if output.reads == "tokens":
+        return output.distance(new, old, temperature)
+    return distance(output.kind, old, new, temperature, output.grown)
 
 
 def distance(kind: str, old: Tensor, new: Tensor, temperature: float = 1.0, grown: int = 0) -> Tensor:

@@ -21,7 +21,7 @@ from aet.batch import Batch, some_rows
 from aet.model import Model
 from aet.token_moments import ROWS, TokenMoments
 from aet.training.switch import SWITCHES, Pass, Run, Switch
-from aet.training.switches.lwf import distance
+from aet.training.switches.lwf import apart
 
 
 @SWITCHES.register("moment_replay")
@@ -53,7 +53,7 @@ class MomentReplay(Switch):
         with torch.no_grad():
             old = output(trunk(tokens, mask))
         new = seen.forward(tokens, mask)
-        return alpha * distance(run.model.output.kind, old, new, grown=run.model.output.grown).mean()
+        return alpha * apart(run.model.output, old, new).mean()
 
     def end(self, run: Run) -> None:
         """The inputs take a gradient again."""

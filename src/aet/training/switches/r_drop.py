@@ -40,7 +40,11 @@ class RDrop(Switch):
         logits = seen.forward(seen.tokens, seen.mask)
         difference = 0.5 * (seen.again(run, logits) - seen.losses)
         self.calls += 1
-        apart = over_members(disagreement(run.model.output.kind, seen.logits, logits))
+        output = run.model.output
+        if output.reads == "tokens":
+            apart = 0.25 * (output.distance(seen.logits, logits) + output.distance(logits, seen.logits))
+        else:
+            apart = over_members(disagreement(output.kind, seen.logits, logits))
         return seen.mean(difference + float(self.settings["alpha"]) * apart)
 
     def acted(self) -> str:

@@ -1,0 +1,131 @@
+"""Words: pieces that know their word, first pieces in front, casing that the tokenizer loses."""
+
+import pandas as pd
+import pytest
+import torch
+
+from aet.inputs.casing import CASINGS, casing
+from aet.inputs.text import START, UNKNOWN
+from aet.inputs.words import WordsInput, words_first
+from aet.schema import InputSpec
+from aet.words import MOST, objects
+
+SENTENCES = [["EU", "rejects", "German", "call"], ["call", "unheardofword", "call"], ["dog"] * 5] * 4
+
+
+def frame(cells):
+    return pd.DataFrame({"words": objects(cells)})
+
+
+def fitted(cells=SENTENCES, **settings):
+    torch.manual_seed(0)
+    part = WordsInput([InputSpec("words", "words", ("words",))], 6)
+    part.fit(frame(cells), {"vocabulary": 30, **settings})
+    part.build()
+    return part.eval()
+
+
+def test_each_word_marks_its_first_piece():
+    part = fitted()
+    values = part.encode(frame([["EU", "unheardofword", "call"]]))[0]
+    assert values[0].tolist() == [START, 0, 0]
+    starts = values[values[:, 1] > 0]
+    assert starts[:, 1].tolist() == [1, 2, 3]
+    assert [CASINGS[c - 1] for c in starts[:, 2].tolist()] == ["UPPER", "lower", "lower"]
+    pieces = [part.tokenizer.encode(word, add_special_tokens=False).ids for word in ("EU", "unheardofword", "call")]
+    read = sum(len(ids) for ids in pieces)
+    assert values[1 : read + 1, 0].tolist() == [piece for ids in pieces for piece in ids]
+    assert not values[read + 1 :].any()
+
+
+def test_tokens_are_words_first_then_the_rest():
+    part = fitted()
+    values = part.encode(frame([["EU", "unheardofword", "call"]]))
+    tokens, mask = part(values)
+    assert mask[0, :MOST].nonzero().flatten().tolist() == [0, 1, 2]
+    count = int((values[0, :, 2] > 0).sum()) + 1
+    assert int(mask.sum()) == count
+    plain, _ = super(WordsInput, part).forward(values[..., 0])
+    plain = plain + part.casings(values[..., 2])
+    places = (values[0, :, 1] > 0).nonzero().flatten()
+    torch.testing.assert_close(tokens[0, :3], plain[0, places])
+    torch.testing.assert_close(tokens[0, MOST], plain[0, 0])  # the start opens the rest
+
+
+def test_every_word_keeps_its_first_piece_when_there_is_no_room_for_the_rest():
+    part = fitted()
+    part.length = MOST + 3
+    values = part.encode(frame([["unheardofword"] * MOST]))
+    _, mask = part(torch.nn.functional.pad(values, (0, 0, 0, part.positions.shape[0] - part.length)))
+    assert values[0, :, 1].max() == MOST
+    assert mask[0, :MOST].all()
+    assert int(mask.sum()) == MOST + 3
+
+
+def test_a_word_hears_the_pieces_that_continue_it():
+    part = fitted()
+    values = part.encode(frame([["call", "unheardofword", "dog"]]))
+    before, _ = part(values)
+    with torch.no_grad():
+        part.rest.weight.copy_(torch.eye(6))
+    moved = (part(values)[0] - before)[0]
+    plain, _ = super(WordsInput, part).forward(values[..., 0])
+    plain = plain + part.casings(values[..., 2])
+    second, third = (values[0, :, 1] == 2).nonzero().item(), (values[0, :, 1] == 3).nonzero().item()
+    torch.testing.assert_close(moved[1], plain[0, second + 1 : third].mean(0))
+    assert third - second > 2
+    assert moved[MOST:].abs().max() == 0
+
+
+def test_casing_is_seen_though_the_pieces_are_the_same():
+    part = fitted()
+    lower, upper = (part.encode(frame([[word]])) for word in ("call", "CALL"))
+    assert torch.equal(lower[..., 0], upper[..., 0])
+    assert (part(lower)[0] - part(upper)[0]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("I", "Title"),
+        ("Al-Ain", "mIxed"),
+        ("don't", "lower"),
+        ("U.S.", "UPPER"),
+        ("3,000", "digits"),
+        ("1990s", "mixed digits"),
+        ("½", "other"),
+        ("中文", "other"),
+        ("", "punctuation"),
+        ("🦊", "punctuation"),
+    ],
+)
+def test_casing_of_words(word, expected):
+    assert CASINGS[casing(word) - 1] == expected
+
+
+def test_a_word_without_pieces_is_an_unknown_one():
+    part = fitted()
+    values = part.encode(frame([[" ", "call"]]))
+    assert values[0, 1].tolist()[:2] == [UNKNOWN, 1]
+    assert values[0, 2, 1] == 2
+
+
+def test_drift_hides_pieces_and_keeps_words_and_casing():
+    part = fitted()
+    values = part.encode(frame(SENTENCES))
+    moved = part.augment(values, 1.0, torch.Generator().manual_seed(1))
+    assert torch.equal(moved[..., 1:], values[..., 1:])
+    assert (moved[..., 0] == UNKNOWN).sum() > (values[..., 0] == UNKNOWN).sum()
+
+
+def test_what_stands_behind_a_token_is_its_piece():
+    part = fitted()
+    values = part.encode(frame(SENTENCES))
+    behind, width = part.behind(values)
+    source, filled = words_first(values)
+    pieces = values[..., 0].gather(1, source)
+    known = behind >= 0
+    assert width == part.tokenizer.get_vocab_size()
+    assert torch.equal(behind[known], pieces[known])
+    assert (known <= filled).all()
+    assert not known[:, MOST].any()  # the start tells nothing

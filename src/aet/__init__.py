@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aet.adaptation.streams import build_stream
     from aet.attention.attend import attend
+    from aet.backbones.wrap import wrap
     from aet.ensemble import Ensemble
     from aet.estimators import ElasticClassifier, ElasticRegressor
+    from aet.knowledge import Knowledge
     from aet.model import Model
     from aet.run import load
+    from aet.scope import Scope
     from aet.training.ensemble import train_ensemble
     from aet.training.train import train
     from aet.training.tune import tune
@@ -29,18 +32,23 @@ _DOORS = {
     "ElasticClassifier": "aet.estimators",
     "ElasticRegressor": "aet.estimators",
     "Ensemble": "aet.ensemble",
+    "Knowledge": "aet.knowledge",
     "Model": "aet.model",
+    "Scope": "aet.scope",
     "load": "aet.run",
     "replay": "aet.adaptation.replay",
     "train": "aet.training.train",
     "tune": "aet.training.tune",
     "train_ensemble": "aet.training.ensemble",
+    "wrap": "aet.backbones.wrap",
 }
 __all__ = [
     "ElasticClassifier",
     "ElasticRegressor",
     "Ensemble",
+    "Knowledge",
     "Model",
+    "Scope",
     "__version__",
     "attend",
     "build_stream",
@@ -49,6 +57,7 @@ __all__ = [
     "train",
     "train_ensemble",
     "tune",
+    "wrap",
 ]
 
 

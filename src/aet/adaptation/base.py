@@ -148,10 +148,20 @@ class Method:
 
 
 def is_norm(name: str) -> bool:
-    """Dials of the norms."""
-    return name.rpartition(".")[0].rpartition(".")[2].startswith("norm")
+    """Dials of the norms.
+
+    >>> is_norm("trunk.norm.scale"), is_norm("inputs.text0.layer.0.LayerNorm.elastic.shift"), is_norm("output.bias")
+    (True, True, False)
+    """
+    _, part, dial = ("." + name).rsplit(".", 2)
+    return part.startswith("norm") or (part == "elastic" and dial in ("scale", "shift"))
 
 
 def is_attention(name: str) -> bool:
-    """Dials inside attention."""
-    return name.rpartition(".")[0].endswith("attention")
+    """Dials inside attention.
+
+    >>> is_attention("trunk.blocks.0.attention.q_scale"), is_attention("layer.0.attention.self.elastic.log_beta")
+    (True, True)
+    """
+    _, part, dial = ("." + name).rsplit(".", 2)
+    return part == "attention" or (part == "elastic" and dial not in ("scale", "shift"))

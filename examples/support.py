@@ -43,7 +43,7 @@ if __name__ == "__main__":
         train,
         options.intent,
         kinds={options.text: "text"},
-        config={"inputs": {"text": {"backbone": "minilm"}}, "train": {"epochs": 30, "batch_size": 16}},
+        config={"inputs": {"text": {"backbone": "minilm"}}, "train": {"epochs": 15, "batch_size": 16}},
         progress=True,
     )
     print(

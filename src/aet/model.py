@@ -25,6 +25,7 @@ from aet.members import MemberTrunk
 from aet.outputs import OUTPUTS, Output
 from aet.places import word_places
 from aet.schema import Schema
+from aet.sizes import sizes
 from aet.statistics import SourceStatistics
 from aet.trunk import Trunk, first_norm, worlds
 from aet.wide import Wide, wide_members
@@ -52,15 +53,17 @@ class Model(Answering, nn.Module):
 
     def __init__(self, schema: Schema, config: Config) -> None:
         super().__init__()
-        self.schema, self.config = schema, config
+        self.dim, self.depth = sizes(config, schema.inputs)
+        own = config.model.model_copy(update={"dim": self.dim, "depth": self.depth})
+        self.schema, self.config = schema, config.model_copy(update={"model": own})
         self.report: dict[str, Any] = {}
         kinds = dict.fromkeys(spec.kind for spec in schema.inputs)
         self.inputs = nn.ModuleDict()
         for kind in kinds:
             bundles = INPUTS[kind].bundle([spec for spec in schema.inputs if spec.kind == kind])
             for number, specs in enumerate(bundles):
-                self.inputs[f"{kind}{number}"] = INPUTS[kind](specs, config.model.dim)
-        self.output: Output = OUTPUTS[schema.output].of(schema, config.model.dim)
+                self.inputs[f"{kind}{number}"] = INPUTS[kind](specs, self.dim)
+        self.output: Output = OUTPUTS[schema.output].of(schema, self.dim)
 
     @property
     def device(self) -> torch.device:
@@ -93,8 +96,8 @@ class Model(Answering, nn.Module):
         settings = self.config.model
         self.output.build(settings.members)
         shape = (
-            settings.dim,
-            settings.depth,
+            self.dim,
+            self.depth,
             settings.heads,
             settings.expansion,
             settings.dropout,
@@ -108,11 +111,11 @@ class Model(Answering, nn.Module):
             self.trunk.keep_sizes()
         if wide := wide_members(settings, self.schema.inputs):
             with own_draws():
-                self.trunk.wide = Wide(wide, tokens, settings.dim, settings.dropout)
+                self.trunk.wide = Wide(wide, tokens, self.dim, settings.dropout)
         if self.output.reads == "tokens":
             self.trunk.pool = word_places(self, bool(wide))
         cost = self.config.columns.gate
-        self.gate = ColumnGate(self.owners(), settings.dim, cost) if cost else None
+        self.gate = ColumnGate(self.owners(), self.dim, cost) if cost else None
         return name_elastic(self)
 
     def owners(self) -> list[int]:

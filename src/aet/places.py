@@ -85,7 +85,7 @@ def word_places(model: Model, wide: bool) -> WordPlaces:
         if part.kind == "words":
             break
         first += len(part.token_names())
-    return WordPlaces(model.config.model.dim, first)
+    return WordPlaces(model.dim, first)
 
 
 def used(mask: Tensor | None) -> Tensor | None:

@@ -12,7 +12,7 @@ import torch
 
 from aet.attention.state import load_tensors
 from aet.config import Config, read_yaml
-from aet.errors import AetError, RunError
+from aet.errors import AetError, MissingPackage, RunError
 from aet.schema import Schema
 from aet.statistics import SourceStatistics
 
@@ -107,7 +107,10 @@ def own_sum(described: dict[str, Any]) -> str:
 
 
 def load(folder: str | Path) -> Model:
-    """The model of a run folder, in evaluation mode; raises RunError if a part is missing, damaged or foreign."""
+    """The model of a run folder, in evaluation mode; raises RunError if a part is missing, damaged or foreign.
+
+    MissingPackage where a pretrained network is part of it and transformers is not installed.
+    """
     from aet.model import Model
     from aet.training.reservoir import Reservoir
 
@@ -130,6 +133,8 @@ def load(folder: str | Path) -> Model:
             model.build()
         model.report = described["report"]
         summary = described["statistics"]
+    except MissingPackage:
+        raise
     except AetError as error:
         raise RunError(f"{folder} is damaged. {error} {MEND}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:

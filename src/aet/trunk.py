@@ -64,6 +64,7 @@ class Trunk(nn.Module):
     tokens (B, T, dim), mask (B, T) boolean, True where a token is real -> summary (B, dim)
 
     With `WordPlaces` in the place of the pooling it gives the words' last tokens instead, (B, W, dim + 1).
+    Without blocks (depth 0) the tokens are pooled as they come. ConfigError for mechanisms of attention then.
 
     >>> import torch
     >>> Trunk(dim=16, depth=2, heads=2)(torch.randn(3, 5, 16)).shape
@@ -83,6 +84,11 @@ class Trunk(nn.Module):
         super().__init__()
         attention = attention or {}
         mechanisms = check_attention(attention)
+        if mechanisms and not depth:
+            raise ConfigError(
+                f"model.attention names {', '.join(map(repr, mechanisms))}, and there is no block to attend: expected "
+                f"model.depth of 1 or more, got {depth}. Set model.depth, or leave model.attention out."
+            )
         self.blocks = nn.ModuleList(Block(dim, heads, expansion, dropout, mechanisms, norm) for _ in range(depth))
         self.norm = NORMS[norm](dim)
         self.pool: AdditivePooling | WordPlaces = AdditivePooling(dim, dim)
@@ -165,9 +171,9 @@ class Trunk(nn.Module):
 
     def keep_sizes(self) -> None:
         """Let the first block attend to tokens at their own size, which its norm would take away."""
-        first = self.blocks[0]
-        assert isinstance(first, Block)
-        first.norm_attention = ElasticAffine(self.norm.weight.numel())
+        for first in self.blocks[:1]:
+            assert isinstance(first, Block)
+            first.norm_attention = ElasticAffine(self.norm.weight.numel())
 
     def parts(self) -> list[ElasticModule]:
         """What has dials, in order."""
@@ -187,7 +193,7 @@ class Trunk(nn.Module):
         """What each mechanism learned over all blocks, in words; empty if nothing."""
         layers = [block.attention for block in self.blocks if isinstance(block, Block)]
         found: dict[str, str] = {}
-        for name in layers[0].mechanisms:
+        for name in layers[0].mechanisms if layers else ():
             said = sentence(dict(layer.mechanisms.each())[name] for layer in layers)
             found[name] = f"{said} over {len(layers)} blocks of {layers[0].heads} heads" if said else ""
         if self.dynamic is not None:

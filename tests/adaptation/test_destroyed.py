@@ -84,3 +84,12 @@ def test_images_of_a_model(images):
     moved = destroyed(images, batch, draws()).values["image0"]
     assert not torch.equal(moved, batch.values["image0"])
     assert torch.equal(moved.flatten(1).sort(1).values, batch.values["image0"].flatten(1).sort(1).values)
+
+
+def test_marks_between_windows_stay_and_no_word_is_lost():
+    pieces = torch.tensor([[101, 7, 8, 102, 101, 9, 10, 102, 101, 11, 102, 0]])
+    moved = shuffled_words(pieces, torch.Generator().manual_seed(3), fixed=(0, 101, 102))
+    fixed = torch.isin(pieces, torch.tensor([0, 101, 102]))
+    assert torch.equal(moved[fixed], pieces[fixed])
+    assert not torch.equal(moved, pieces)
+    assert sorted(moved[~fixed].tolist()) == [7, 8, 9, 10, 11]

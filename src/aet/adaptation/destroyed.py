@@ -10,15 +10,18 @@ has no other row: its tables stay whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from aet.batch import Batch
-from aet.inputs.text import PAD, START
+from aet.inputs.text import PAD, START, TextInput
 from aet.model import Model
 
+Rule = Callable[[Tensor, torch.Generator], Tensor]
 GRID = 4
 """Pieces of an image down and across."""
 
@@ -28,7 +31,10 @@ def destroyed(model: Model, batch: Batch, draws: torch.Generator) -> Batch:
     values = {}
     for name, part in model.parts():
         given = batch.values[name]
-        values[name] = RULES.get(part.kind, columns_of_others)(given.cpu(), draws).to(given.device)
+        rule = RULES.get(part.kind, columns_of_others)
+        if type(part) is TextInput:  # a network has marks of its own
+            rule = partial(shuffled_words, fixed=part.marks.fixed)
+        values[name] = rule(given.cpu(), draws).to(given.device)
     return replace(batch, values=values)
 
 
@@ -53,13 +59,13 @@ def shuffled_pieces(images: Tensor, draws: torch.Generator) -> Tensor:
     return whole
 
 
-def shuffled_words(pieces: Tensor, draws: torch.Generator) -> Tensor:
-    """(B, L) piece numbers; the start and the padding stay where they are.
+def shuffled_words(pieces: Tensor, draws: torch.Generator, fixed: Sequence[int] = (PAD, START)) -> Tensor:
+    """(B, L) piece numbers; those that are `fixed`, such as the start and the padding, stay where they are.
 
     >>> shuffled_words(torch.tensor([[START, 7, 8, 9, 0]]), torch.Generator().manual_seed(0)).tolist()
     [[2, 8, 9, 7, 0]]
     """
-    return pieces.gather(1, new_order((pieces != PAD) & (pieces != START), draws))
+    return pieces.gather(1, new_order(~torch.isin(pieces, torch.tensor(fixed)), draws))
 
 
 def shuffled_cells(values: Tensor, draws: torch.Generator) -> Tensor:
@@ -76,10 +82,10 @@ def shuffled_cells(values: Tensor, draws: torch.Generator) -> Tensor:
 def new_order(movable: Tensor, draws: torch.Generator) -> Tensor:
     """Which place each place (B, L) takes its piece from; those that are not movable stay."""
     keys = torch.rand(movable.shape, generator=draws)
-    places = torch.arange(movable.shape[1]).expand_as(movable)
-    # Sorted by place where a piece stays; movable ones, always a stretch, change among themselves.
-    first = places.masked_fill(~movable, movable.shape[1]).amin(1, keepdim=True)
-    return torch.where(movable, first + keys, places.to(keys.dtype)).argsort(dim=1, stable=True)
+    # The movable ones come first in both orders: those at the places of the one go to the places of the other.
+    drawn = keys.masked_fill(~movable, 2.0).argsort(dim=1, stable=True)
+    there = (~movable).to(torch.uint8).argsort(dim=1, stable=True)
+    return torch.empty_like(drawn).scatter_(1, there, drawn)
 
 
 def columns_of_others(values: Tensor, draws: torch.Generator) -> Tensor:
@@ -94,4 +100,4 @@ def columns_of_others(values: Tensor, draws: torch.Generator) -> Tensor:
     return torch.where(rank < max(1, columns // 2), flat[other], flat).view_as(values)
 
 
-RULES = {"image": shuffled_pieces, "text": shuffled_words, "words": shuffled_cells}
+RULES: dict[str, Rule] = {"image": shuffled_pieces, "text": shuffled_words, "words": shuffled_cells}

@@ -51,7 +51,8 @@ class NormPass(Method):
             self.model(batch)
         if not found:
             raise ConfigError(
-                f"{self.name!r} looks at norms that aet built, and this model has none of them. Use 'align' or 'feedback'."
+                f"{self.name!r} looks at norms that aet built, and this model has none of them. Use 'align' or "
+                "'feedback'."
             )
         self.passes += len(batch)
         self.state = self.state.updated(found)

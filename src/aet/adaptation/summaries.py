@@ -16,7 +16,7 @@ def summaries(model: Model, batch: Batch, rows: int = 1024) -> tuple[Tensor, Ten
 
     Of an ensemble of k the members' summaries lie side by side, (N, k·dim).
     """
-    width = model.config.model.dim * model.config.model.members
+    width = model.dim * model.config.model.members
     found, logits = [], []
     for index in torch.arange(len(batch)).split(rows):
         taps: list[Tensor] = []

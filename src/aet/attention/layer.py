@@ -192,6 +192,11 @@ Watch = Callable[[NormDials, Tensor, Tensor, Tensor | None], Tensor]
 _WATCH: ContextVar[Watch | None] = ContextVar("aet_norm_watch", default=None)
 
 
+def watching() -> bool:
+    """Whether norms are watched: who watches expects each norm once for all rows of the batch."""
+    return _WATCH.get() is not None
+
+
 @contextmanager
 def watched_norms(watch: Watch) -> Iterator[None]:
     """Within the context the norms hand their outputs to `watch`, one after the other; other threads are left alone."""

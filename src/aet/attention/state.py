@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
@@ -196,6 +196,28 @@ def applied(state: ElasticState | None) -> Iterator[None]:
 def active() -> ElasticState | None:
     """The state that elastic modules use now; None is the source."""
     return _ACTIVE.get()
+
+
+def picked(module: nn.Module, rows: int, index: Tensor) -> AbstractContextManager[None]:
+    """Within the context a batched state of `rows` rows holds for `module` those at the places `index` (N,), in order.
+
+    For what passes rows through in pieces, in another order, or more than once each. Dials that all rows share stay,
+    and so do those of other modules.
+    """
+    state = active()
+    if state is None:
+        return nullcontext()
+    axes = {
+        f"{part.elastic_name}.{dial}": len(shape)
+        for part in elastic_modules(module)
+        for dial, shape in part.dial_shapes().items()
+    }
+
+    def pick(name: str, dial: Tensor) -> Tensor:
+        alone = name not in axes or dial.ndim == axes[name] or len(dial) != rows
+        return dial if alone else dial[index.to(dial.device)]
+
+    return applied(state.map(pick))
 
 
 class ElasticModule(nn.Module):

@@ -39,6 +39,11 @@ class Input(ElasticModule):
     def check(cls, specs: Sequence[InputSpec], settings: Mapping[str, Any]) -> None:
         """ConfigError for settings that none of the kind's inputs can use; nothing to say by default."""
 
+    @classmethod
+    def own_width(cls, settings: Mapping[str, Any]) -> int | None:
+        """Channels of the tokens that a pretrained network named in the settings gives; None without one."""
+        return None
+
     @abstractmethod
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """Learn from the training rows; `settings` are the user's for this kind, checked here (ConfigError).

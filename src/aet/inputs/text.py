@@ -1,96 +1,189 @@
-"""Plain text: a byte-pair tokenizer trained on the column itself, learned positions, one token a piece."""
+"""Texts: pieces of a tokenizer trained on the column itself, or the hidden states of a pretrained network.
+
+Own pieces have an embedding and learned positions, one token a piece. With `inputs.text.backbone` the tokens are the
+network's hidden states, projected only where their width is not `model.dim`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from aet.config import Section
+from aet.errors import ConfigError
+from aet.inputs.backbone import Backbone
 from aet.inputs.base import INPUTS, Input
+from aet.inputs.pieces import CHARACTERS, PAD, START, UNKNOWN, Marks, cleaned, coded, split, train_tokenizer
+from aet.inputs.pretrained import Pretrained, marks, pretrained, rebuilt, width
 from aet.schema import InputSpec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PAD, UNKNOWN, START = 0, 1, 2
-
-
-def train_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
-    """Byte-pair encoding on lower-cased, NFKC-normalised text (Sennrich et al. 2016)."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Whitespace(), pre_tokenizers.Digits(individual_digits=True)]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=["[PAD]", "[UNK]", "[START]"], show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+__all__ = ["PAD", "START", "UNKNOWN", "TextInput", "TextSettings", "train_tokenizer"]
 
 
 class TextSettings(Section):
     """`inputs.text`."""
 
     vocabulary: PositiveInt = Field(4000, description="Pieces of the tokenizer at most.")
-    max_pieces: PositiveInt = Field(128, description="Pieces of a text at most; the rest is cut off.")
+    max_pieces: PositiveInt = Field(128, description="Pieces of a text, or of a window, at most; the rest is cut off.")
+    backbone: str | None = Field(
+        None,
+        description="A pretrained network: minilm, a folder, or a name of the hub; None: a tokenizer trained on the "
+        "data, and the trunk.",
+    )
+    rate: PositiveFloat = Field(0.05, description="Learning rate of the network over that of the rest.")
+    freeze: bool = Field(False, description="Keep the network as it is, and train what follows it.")
+    windows: PositiveInt = Field(1, description="Windows of a text at most, each through the network on its own.")
+
+
+WITH_BACKBONE, WITHOUT = ("rate", "freeze", "windows"), ("vocabulary",)
+"""Settings that say something only with a pretrained network, or only without one."""
 
 
 @INPUTS.register("text")
 class TextInput(Input):
-    """One text column. Encoded: (B, L) piece numbers, 0 where there is no piece; the first is always [START]."""
+    """One text column. Encoded: (B, L) piece numbers, `pad` where there is no piece; no row is without one.
+
+    For kinds made of this one: `tokenizer` (of the package tokenizers, without cutting or padding), `marks`, and
+    `length`, which they may set after `fit`, hold with and without a pretrained network; `forward` takes (B, L).
+    """
 
     kind = "text"
+    backbone: Backbone | None
+    project: nn.Linear | None
 
     def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
         super().__init__(specs, dim)
         self.column = specs[0].columns[0]
         self.tokenizer: Tokenizer | None = None
-        self.length = 1
+        self.marks = Marks()
+        self.windows, self.length = 1, 1
+        self.network: dict[str, Any] | None = None
+        """Settings of the pretrained network, its rate, whether it is frozen, its positions; None without one."""
+        self.fresh: nn.Module | None = None
+
+    @property
+    def pad(self) -> int:
+        """The number that stands where there is no piece."""
+        return self.marks.pad
+
+    @property
+    def window(self) -> int:
+        """Places of one window."""
+        return self.length // self.windows
 
     @classmethod
     def bundle(cls, specs: Sequence[InputSpec]) -> list[list[InputSpec]]:
         """Each text column has its own tokenizer."""
         return [[spec] for spec in specs]
 
+    @classmethod
+    def own_width(cls, settings: Mapping[str, Any]) -> int | None:
+        """Channels of the hidden states."""
+        backbone = settings.get("backbone")
+        return width(backbone) if isinstance(backbone, str) else None
+
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
-        """Train the tokenizer and choose the length: the 98th percentile, at most `max_pieces`."""
-        chosen = TextSettings.checked("inputs.text", settings)
+        """Train or load the tokenizer and choose the length: the 98th percentile, at most `max_pieces` a window."""
+        chosen = self.chosen(settings)
+        if chosen.backbone is not None:
+            chosen = self.take(pretrained(chosen.backbone), chosen)
+        self.length = chosen.max_pieces * chosen.windows  # how much of a text is read until the lengths are known
         texts = self.texts(frame)
-        self.tokenizer = train_tokenizer(iter(texts), chosen.vocabulary)
-        lengths = [len(e.ids) for e in self.tokenizer.encode_batch_fast(texts)]
-        longest = int(np.percentile(lengths, 98)) + 1
-        self.length = min(longest, chosen.max_pieces)
+        if chosen.backbone is None:
+            self.tokenizer = train_tokenizer(iter(texts), chosen.vocabulary)
+        assert self.tokenizer is not None
+        self.fit_length([len(pieces) for pieces in split(self.tokenizer, texts)], chosen)
+
+    @classmethod
+    def chosen(cls, settings: Mapping[str, Any]) -> TextSettings:
+        """The user's settings; ConfigError for one that would do nothing."""
+        made = TextSettings.checked(f"inputs.{cls.kind}", settings)
+        for name in WITH_BACKBONE if made.backbone is None else WITHOUT:
+            if name in settings:
+                beside = "without" if made.backbone is None else "with"
+                mend = "name a backbone" if made.backbone is None else "leave the backbone out"
+                raise ConfigError(
+                    f"inputs.{cls.kind}.{name} does nothing {beside} inputs.{cls.kind}.backbone. Leave it out, or "
+                    f"{mend}."
+                )
+        return made
+
+    def take(self, given: Pretrained, chosen: TextSettings) -> TextSettings:
+        """Take over a pretrained network and its tokenizer; the settings with no more pieces than it has positions for.
+
+        ConfigError where the user asked for more, or for too few.
+        """
+        most = chosen.max_pieces if given.longest is None else min(chosen.max_pieces, given.longest)
+        if most < chosen.max_pieces and "max_pieces" in chosen.model_fields_set:
+            raise ConfigError(
+                f"inputs.{self.kind}.max_pieces={chosen.max_pieces} is more than the backbone has positions for: "
+                f"expected at most {most}. Lower it, and set inputs.{self.kind}.windows: "
+                f"{-(-chosen.max_pieces // most)} to read long texts in windows."
+            )
+        if given.marks.room(most) < 1:
+            raise ConfigError(
+                f"inputs.{self.kind}.max_pieces={chosen.max_pieces} leaves no place for a piece beside the marks of "
+                f"{chosen.backbone!r}: expected {1 - given.marks.room(0)} or more. Raise it."
+            )
+        self.tokenizer, self.marks, self.fresh = given.tokenizer, given.marks, given.module
+        own = {"rate": chosen.rate, "freeze": chosen.freeze, "longest": given.longest}
+        self.network = {"settings": given.settings, **own}
+        return chosen.model_copy(update={"max_pieces": most})
+
+    def fit_length(self, lengths: Sequence[int], chosen: TextSettings) -> None:
+        """Places for nearly all texts of so many pieces: one window as long as they are, or several full ones."""
+        longest = int(np.percentile(lengths, 98)) if len(lengths) else 0
+        room = max(1, self.marks.room(chosen.max_pieces))
+        self.windows = min(chosen.windows, max(1, -(-longest // room)))
+        whole = longest - self.marks.room(0)
+        self.length = self.windows * chosen.max_pieces if self.windows > 1 else max(1, min(whole, chosen.max_pieces))
 
     def build(self) -> None:
-        """Embeddings of pieces and positions."""
+        """Embeddings of pieces and positions, or the network, and a projection if it is of another width."""
         assert self.tokenizer is not None
-        self.pieces = nn.Embedding(self.tokenizer.get_vocab_size(), self.dim, padding_idx=PAD)
-        self.positions = nn.Parameter(0.1 * torch.randn(self.length, self.dim))
+        self.backbone = self.project = None
+        if self.network is None:
+            self.pieces = nn.Embedding(self.tokenizer.get_vocab_size(), self.dim, padding_idx=PAD)
+            self.positions = nn.Parameter(0.1 * torch.randn(self.length, self.dim))
+            return
+        if self.network["longest"] is not None and self.window > self.network["longest"]:
+            raise ConfigError(
+                f"A row of the {self.kind} input {self.specs[0].name!r} takes {self.window} places, the backbone has "
+                f"positions for {self.network['longest']}. Name a backbone with more, such as 'minilm'."
+            )
+        module: Any = rebuilt(self.network["settings"]) if self.fresh is None else self.fresh
+        self.fresh, hidden = None, int(module.config.hidden_size)
+        self.backbone = Backbone(module, hidden, self.window, self.network["rate"], self.network["freeze"])
+        self.project = None if hidden == self.dim else nn.Linear(hidden, self.dim)
 
     def settings(self) -> dict[str, Any]:
-        """The tokenizer as its own JSON text, and the length."""
+        """The tokenizer as its own JSON text, the length, and what makes the network again."""
         assert self.tokenizer is not None
-        return {"tokenizer": self.tokenizer.to_str(), "length": self.length}
+        kept: dict[str, Any] = {"tokenizer": self.tokenizer.to_str(), "length": self.length}
+        return kept if self.network is None else {**kept, "windows": self.windows, "network": self.network}
 
     def load_settings(self, settings: Mapping[str, Any]) -> None:
-        """Take back the tokenizer and the length."""
+        """Take back the tokenizer, the length and the network."""
         from tokenizers import Tokenizer
 
         self.tokenizer = Tokenizer.from_str(settings["tokenizer"])
         self.length = int(settings["length"])
+        if "network" in settings:
+            self.network, self.windows = dict(settings["network"]), int(settings["windows"])
+            self.marks = marks(self.tokenizer, self.network["settings"])
 
     def texts(self, frame: pd.DataFrame) -> list[str]:
-        """The cells as strings, missing ones empty."""
-        return [str(cell) for cell in frame[self.column].fillna("")]
+        """The cells as strings that can be split, missing ones empty."""
+        return [cleaned(str(cell), CHARACTERS * self.length) for cell in frame[self.column].fillna("")]
 
     def token_names(self) -> list[str]:
         """One name a position."""
@@ -99,23 +192,28 @@ class TextInput(Input):
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Piece numbers, cut or padded to the length."""
         assert self.tokenizer is not None
-        coded = torch.full((len(frame), self.length), PAD)
-        coded[:, 0] = START
-        for row, encoding in enumerate(self.tokenizer.encode_batch_fast(self.texts(frame))):
-            ids = encoding.ids[: self.length - 1]
-            coded[row, 1 : 1 + len(ids)] = torch.tensor(ids, dtype=torch.long)
-        return coded
+        return coded(split(self.tokenizer, self.texts(frame)), self.marks, self.window, self.windows)
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values (B, L) -> tokens (B, L, dim), mask (B, L)."""
-        return self.pieces(values) + self.positions, values != PAD
+        mask = values != self.pad
+        if self.backbone is None:
+            return self.pieces(values) + self.positions, mask
+        hidden = self.backbone(values, mask)
+        return hidden if self.project is None else self.project(hidden), mask
 
-    def behind(self, values: Tensor) -> tuple[Tensor, int]:
-        """The pieces (B, L); not the start, nor unknown ones."""
+    def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
+        """The pieces (B, L); not the start, nor unknown ones. None with a network: its tokens know each other."""
+        if self.backbone is not None:
+            return None
         return values.masked_fill(values <= START, -1), self.pieces.num_embeddings
 
     def augment(self, values: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Some pieces become unknown: other words for the same thing."""
+        if self.marks.unknown is None:
+            return values
         amount = 0.2 * strength * torch.rand((), generator=generator)
-        hidden = (torch.rand(values.shape, generator=generator) < amount) & (values > START)
-        return values.masked_fill(hidden, UNKNOWN)
+        others = torch.tensor([*self.marks.fixed, self.marks.unknown], device=values.device)
+        words = ~torch.isin(values, others)
+        hidden = (torch.rand(values.shape, generator=generator) < amount) & words
+        return values.masked_fill(hidden, self.marks.unknown)

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from aet.errors import ConfigError
 from aet.inputs.base import INPUTS
 from aet.inputs.casing import CASINGS, casing
-from aet.inputs.text import PAD, START, UNKNOWN, TextInput, TextSettings
+from aet.inputs.text import PAD, START, UNKNOWN, TextInput
 from aet.words import MOST
 
 REST = 128
@@ -42,10 +43,14 @@ class WordsInput(TextInput):
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """Take or train the tokenizer, and choose the length: W and the start and pieces that continue words."""
-        TextSettings.checked(f"inputs.{self.kind}", settings)
+        if self.chosen(settings).windows > 1:
+            raise ConfigError(
+                f"Words are read in one window: expected inputs.{self.kind}.windows of 1, got {settings['windows']}. "
+                "Leave it out."
+            )
         super().fit(frame, settings, target)
         cells = list(frame[self.column])
-        pieces = self.pieces_of(cells)
+        pieces = self.pieces_by_word(cells)
         rest = [sum(len(pieces[word]) - 1 for word in words) for words in cells]
         self.length = MOST + min(REST, 8 + 2 * int(np.percentile(rest, 98)))
 
@@ -68,7 +73,7 @@ class WordsInput(TextInput):
         known = (self.tokenizer.token_to_id(name) for name in names)
         return next((found for found in known if found is not None), number)
 
-    def pieces_of(self, cells: list[list[str]]) -> dict[str, list[int]]:
+    def pieces_by_word(self, cells: list[list[str]]) -> dict[str, list[int]]:
         """Pieces of each word that occurs, at least one."""
         assert self.tokenizer is not None
         words = list(dict.fromkeys(word for cell in cells for word in cell))
@@ -80,7 +85,7 @@ class WordsInput(TextInput):
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Pieces in the order of the text, with their words and casings."""
         cells = list(frame[self.column])
-        pieces = self.pieces_of(cells)
+        pieces = self.pieces_by_word(cells)
         styles = {word: casing(word) for word in pieces}
         coded = torch.zeros(len(cells), self.length, 3, dtype=torch.long)
         coded[..., 0] = self.special(("[PAD]", "<pad>"), PAD)
@@ -103,9 +108,12 @@ class WordsInput(TextInput):
         source, filled = words_first(values)
         return tokens.gather(1, source[..., None].expand_as(tokens)), filled
 
-    def behind(self, values: Tensor) -> tuple[Tensor, int]:
+    def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
         """The pieces (B, L), in the tokens' order; -1 where there is none."""
-        pieces, width = super().behind(values[..., 0])
+        known = super().behind(values[..., 0])
+        if known is None:
+            return None
+        pieces, width = known
         source, filled = words_first(values)
         return pieces.masked_fill(values[..., 2] == 0, -1).gather(1, source).masked_fill(~filled, -1), width
 

@@ -103,7 +103,7 @@ def sure_and_right(model: Model, batch: Batch, logits: Tensor) -> tuple[np.ndarr
 def known_tokens(model: Model, train: Batch) -> TokenMoments | None:
     """Moments of the tokens, where they stay small."""
     classes = model.output.width if model.output.kind == "label" else 1
-    fits = TokenMoments.fits(classes, len(model.token_names()), model.config.model.dim)
+    fits = TokenMoments.fits(classes, len(model.token_names()), model.dim)
     return token_moments(model, train) if fits else None
 
 

@@ -269,11 +269,25 @@ def judged(record: Mapping[str, float], monitor: str) -> float:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The weights that train: matrices decay, vectors (biases, norms) do not."""
+    """The weights that train: matrices decay, vectors (biases, norms) do not.
+
+    Those of a module with a `rate_scale` (a pretrained network) have groups of their own, whose learning rate the loop
+    multiplies by their `scale`.
+    """
+    scales = {
+        p: scale
+        for module in model.modules()
+        if isinstance(scale := getattr(module, "rate_scale", None), float)
+        for p in module.parameters()
+    }
     trained = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.ndim > 1]
-    vectors = [p for p in trained if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = []
+    for scale in sorted({1.0, *scales.values()}, reverse=True):
+        own = [p for p in trained if scales.get(p, 1.0) == scale]
+        more = {} if scale == 1 else {"scale": scale}
+        groups.append({"params": [p for p in own if p.ndim > 1], "weight_decay": weight_decay, **more})
+        groups.append({"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0, **more})
+    return [group for group in groups if group["params"] or "scale" not in group]
 
 
 def pick_device(name: str) -> torch.device:

@@ -192,6 +192,11 @@ def make_optimizer(settings: TrainConfig, groups: Groups) -> torch.optim.Optimiz
     for switch, why in found.excludes.items():
         if switch in settings.switches:
             raise ConfigError(f"The optimiser {name!r} does not go with the switch {switch!r}: {why}. Turn one off.")
+    if found.finds and any("scale" in group for group in groups):
+        raise ConfigError(
+            f"The optimiser {name!r} finds one size of step for all weights, and a pretrained network takes smaller "
+            "ones than the rest. Set inputs.text.rate: 1, or inputs.text.freeze: true, or choose another optimiser."
+        )
     check_settings(name, found.kind, settings.optimizer_settings)
     given, lr = {**found.settings, **settings.optimizer_settings}, own_rate(settings)
     groups = [{**group, "weight_decay": found.decay * group["weight_decay"]} for group in groups]

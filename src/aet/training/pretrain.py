@@ -40,8 +40,13 @@ class Masked(nn.Module):
 
     def __init__(self, model: Model, sample: Batch) -> None:
         super().__init__()
-        self.model, dim = model, model.config.model.dim
+        self.model, dim = model, model.dim
         self.places = len(model.token_names())
+        if not len(model.trunk.blocks):
+            raise ConfigError(
+                "Masked pretraining trains the trunk's blocks: expected model.depth of 1 or more, got 0. Set "
+                "model.depth, or turn 'pretrain' off."
+            )
         if self.places < 2:
             raise ConfigError(
                 "Masked pretraining hides tokens and tells them from the others: expected rows of two tokens or more, "

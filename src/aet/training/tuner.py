@@ -30,11 +30,19 @@ class Tuner(Switch):
 
     def prepare(self, model: Model) -> None:
         """Freeze all, then add what trains."""
+        self.frozen = [p for p in model.parameters() if not p.requires_grad]
         model.requires_grad_(False)
-        for fresh in self.insert(model):
-            fresh.requires_grad_(True)
+        fresh = self.insert(model)
+        if not fresh:
+            raise ConfigError(
+                f"The switch {self.name!r} adds to the trunk's blocks, and there are none: expected model.depth of 1 "
+                "or more, got 0. Set model.depth, or turn the switch off."
+            )
+        for weight in fresh:
+            weight.requires_grad_(True)
         model.output.requires_grad_(bool(self.settings["head"]))
         model.inputs.requires_grad_(bool(self.settings["inputs"]))
+        self.hold()
         self.trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.all = sum(p.numel() for p in model.parameters())
 
@@ -47,8 +55,14 @@ class Tuner(Switch):
         self.calls += 1
 
     def end(self, run: Run) -> None:
-        """Everything may train again."""
+        """Everything may train again that did before."""
         run.model.requires_grad_(True)
+        self.hold()
+
+    def hold(self) -> None:
+        """What never trains, such as a frozen network, does not."""
+        for p in self.frozen:
+            p.requires_grad_(False)
 
     def acted(self) -> str:
         """How few trained."""

@@ -34,8 +34,7 @@ class Ftat(ConfusedMix):
 
     def width(self) -> int:
         """Probabilities, then the summary."""
-        settings = self.model.config.model
-        return self.output.width + settings.dim * settings.members
+        return self.output.width + self.model.dim * self.model.config.model.members
 
     def look(self, batch: Batch) -> Tensor:
         """Both, side by side."""

@@ -42,7 +42,7 @@ class Shot(Gradual):
         """Back to the source, with no row seen."""
         super().reset()
         self.rows = 0
-        shape = (self.model.output.width, self.model.config.model.dim)
+        shape = (self.model.output.width, self.model.dim)
         self.soft, self.hard = (torch.zeros(shape, device=self.model.device) for _ in range(2))
 
     def loss(self, batch: Batch) -> Tensor:

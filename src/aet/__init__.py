@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aet.adaptation.streams import build_stream
     from aet.attention.attend import attend
+    from aet.backbones.elasticize import elastic_parameters, elasticize, merge
     from aet.backbones.wrap import wrap
     from aet.ensemble import Ensemble
     from aet.estimators import ElasticClassifier, ElasticRegressor
@@ -29,6 +30,8 @@ __version__ = "0.1.0"
 _DOORS = {
     "attend": "aet.attention.attend",
     "build_stream": "aet.adaptation.streams",
+    "elastic_parameters": "aet.backbones.elasticize",
+    "elasticize": "aet.backbones.elasticize",
     "ElasticClassifier": "aet.estimators",
     "ElasticRegressor": "aet.estimators",
     "Ensemble": "aet.ensemble",
@@ -36,6 +39,7 @@ _DOORS = {
     "Model": "aet.model",
     "Scope": "aet.scope",
     "load": "aet.run",
+    "merge": "aet.backbones.elasticize",
     "replay": "aet.adaptation.replay",
     "train": "aet.training.train",
     "tune": "aet.training.tune",
@@ -52,7 +56,10 @@ __all__ = [
     "__version__",
     "attend",
     "build_stream",
+    "elastic_parameters",
+    "elasticize",
     "load",
+    "merge",
     "replay",
     "train",
     "train_ensemble",

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from aet.attention.layer import watching
 from aet.attention.state import picked
-from aet.backbones import elasticize
 
 PACK = 16
 """Texts that pass through together on a CPU, where few of one length take less time than many padded to the longest."""
@@ -36,7 +35,7 @@ class Backbone(nn.Module):
     def __init__(self, module: nn.Module, width: int, window: int, rate: float = 1.0, freeze: bool = False) -> None:
         super().__init__()
         self.width, self.window, self.rate_scale, self.freeze = width, window, float(rate), freeze
-        self.module: Any = elasticize(module)
+        self.module: Any = module
         if freeze:
             self.requires_grad_(False).eval()
 

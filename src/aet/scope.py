@@ -44,6 +44,8 @@ class Scope:
             raise ConfigError(f"There is no score {score!r} of scope. {nearest(score, SCORES)}")
         if not isinstance(model.output, LabelOutput):
             raise ConfigError(f"Scope is about classes; this model answers with {model.output.kind!r}.")
+        if score == "distance" and (not isinstance(model, Model) or model.config.model.members > 1):
+            raise ConfigError("The score 'distance' reads the summary of a single network. Use 'energy'.")
         if not 0 < level < 1:
             raise ConfigError(f"level is a share of known rows, between 0 and 1; got {level}.")
         self.model, self.level, self.score = model, level, score

@@ -16,12 +16,18 @@ PARTS = ("label", "number")
 """Kinds of each of several targets."""
 
 
+def output_kind_is_tags(target: pd.Series[Any]) -> bool:
+    """Whether more than half of the first cells are lists of texts."""
+    head = list(target.dropna().iloc[:100])
+    return 2 * sum(map(is_words, head)) > len(head)
+
+
 def output_kind(frame: pd.DataFrame, targets: Sequence[str]) -> str:
     """The kind of output that these targets ask for."""
     if len(targets) > 1:
         return "multilabel"
     filled = frame[targets[0]].dropna()
-    if len(filled) and is_words(filled.iloc[0]):
+    if output_kind_is_tags(filled):
         return "tags"
     flags = pd.api.types.is_bool_dtype(filled) or isinstance(filled.dtype, pd.CategoricalDtype)
     values, wrong = parse_numbers(filled)

@@ -198,6 +198,16 @@ def active() -> ElasticState | None:
     return _ACTIVE.get()
 
 
+def batched(module: nn.Module, state: ElasticState) -> bool:
+    """Whether a state holds, for any dial of `module`, one value a row."""
+    return any(
+        state[name].ndim > len(shape)
+        for part in elastic_modules(module)
+        for dial, shape in part.dial_shapes().items()
+        if (name := f"{part.elastic_name}.{dial}") in state
+    )
+
+
 def picked(module: nn.Module, rows: int, index: Tensor) -> AbstractContextManager[None]:
     """Within the context a batched state of `rows` rows holds for `module` those at the places `index` (N,), in order.
 
@@ -205,7 +215,7 @@ def picked(module: nn.Module, rows: int, index: Tensor) -> AbstractContextManage
     and so do those of other modules.
     """
     state = active()
-    if state is None:
+    if state is None or not batched(module, state):
         return nullcontext()
     axes = {
         f"{part.elastic_name}.{dial}": len(shape)

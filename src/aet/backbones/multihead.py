@@ -220,10 +220,22 @@ class OrdinaryPath(Attached):
         name, value = next(switch for kind, switch in _FUSED.items() if isinstance(self.host, kind))
         self.__dict__["before"] = (name, getattr(self.host, name, value))
         setattr(self.host, name, value)
+        if self.__dict__["before"][1] is True:
+            self.__dict__["hook"] = self.host.register_forward_hook(self.emptied, with_kwargs=True)
 
     def release(self) -> None:
         """As before."""
+        if "hook" in self.__dict__:
+            self.__dict__.pop("hook").remove()
         setattr(self.host, *self.__dict__.pop("before"))
+
+    def emptied(self, host: nn.Module, inputs: Any, named: Mapping[str, Any], out: Tensor) -> Tensor | None:
+        """0 at padded places where PyTorch's nested tensors, which leave them out, would have put it."""
+        padding = named.get("src_key_padding_mask", inputs[2] if len(inputs) > 2 else None)
+        if padding is None or host.training or torch.is_grad_enabled() or out.dim() != 3 or padding.dtype != torch.bool:
+            return None
+        aligned = torch.equal(padding, padding.sort(dim=1, stable=True).values.bool())
+        return out.masked_fill(padding[..., None], 0.0) if aligned else None
 
 
 def fuses(module: nn.Module) -> bool:

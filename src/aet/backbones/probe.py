@@ -85,7 +85,7 @@ def trial(module: nn.Module, example: Any) -> list[Tensor]:
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), applied(None):
+        with torch.no_grad(), torch.random.fork_rng(), applied(None):
             torch.manual_seed(0)
             return list(_tensors(_answers(module, example)))
     finally:

@@ -19,9 +19,6 @@ from aet.training.gather import gather
 if TYPE_CHECKING:
     from aet.model import Model
 
-PIECES = 128
-"""Of a text that a tokenizer reads, at most."""
-
 
 def wrap(
     module: nn.Module,
@@ -33,6 +30,7 @@ def wrap(
     id: str | None = None,
     call: Call | None = None,
     rows: int = 64,
+    pieces: int = 128,
     seed: int = 0,
 ) -> Model:
     """A trained classifier as an `aet.Model`, made elastic; its answers stay as they are.
@@ -49,7 +47,11 @@ def wrap(
         id: column of the rows' ids.
         call: how to ask the module for some rows, given it and what `inputs` made of them.
         rows: that pass through the module at once.
+        pieces: of a text that a tokenizer reads, its marks among them; the rest of a longer one is cut off, so that its
+            answer is not the module's to the whole text. Each row kept for late labels takes so many places.
         seed: of the draws among the rows.
+
+    A state that was learned before must be named anew: its dials are now below `inputs.given.module.`.
 
     Raises ConfigError for classes that the module does not answer with, NotElastic if its attention cannot be reached.
 
@@ -72,7 +74,7 @@ def wrap(
         elasticize(module)
     frame = read_table(statistics_from)
     schema = infer(frame, target, output="label", kinds=kinds, id=id)
-    read, own = readable(inputs, [column for spec in schema.inputs for column in spec.columns])
+    read, own = readable(inputs, [column for spec in schema.inputs for column in spec.columns], pieces)
     config = Config.read({"model": {"dim": len(classes), "heads": 1}, "seed": seed})
     given = Given(schema.inputs, module, read, call or own, len(classes))
     model = name_elastic(WrappedModel(schema, config, given, classes, rows)).eval()
@@ -87,7 +89,7 @@ def wrap(
     return model
 
 
-def readable(inputs: Any, columns: Sequence[str]) -> tuple[Reader, Call]:
+def readable(inputs: Any, columns: Sequence[str], pieces: int) -> tuple[Reader, Call]:
     """How rows become a tensor, and how the module is asked; a tokenizer reads the only column."""
     if not hasattr(inputs, "pad_token_id"):
         if not callable(inputs):
@@ -104,17 +106,16 @@ def readable(inputs: Any, columns: Sequence[str]) -> tuple[Reader, Call]:
     pad = inputs.pad_token_id
     if pad is None:
         raise ConfigError("The tokenizer has no padding token, so texts cannot stand in one tensor. Give it one.")
-    length = min(PIECES, inputs.model_max_length)
 
     def read(frame: Any) -> Tensor:
         texts = [str(text) for text in frame[columns[0]].fillna("")]
         coded: Tensor = inputs(
-            texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+            texts, padding="max_length", truncation=True, max_length=pieces, return_tensors="pt"
         ).input_ids
         return coded
 
     def ask(module: nn.Module, values: Tensor) -> Any:
-        longest = int((values != pad).sum(1).max())
+        longest = max(1, int((values != pad).sum(1).max()))
         values = values[:, :longest] if inputs.padding_side == "right" else values[:, -longest:]
         return module(input_ids=values, attention_mask=(values != pad).long())
 

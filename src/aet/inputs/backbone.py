@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aet.attention.layer import watching
-from aet.attention.state import picked
+from aet.attention.state import active, batched, picked
 
 PACK = 16
 """Texts that pass through together on a CPU, where few of one length take less time than many padded to the longest."""
@@ -54,11 +55,12 @@ class Backbone(nn.Module):
         order = order[lengths[order] > 0]
         if not len(order):
             return torch.zeros(rows, length, self.width, device=ids.device)
-        pieces = []
+        pieces, state = [], active()
+        own = state is not None and batched(self.module, state)
         # Who watches norms sees each of them once, with all rows.
         for index in order.split(len(order) if watching() or ids.is_cuda else PACK):
             most = int(lengths[index[-1]])
-            with picked(self.module, rows, index // windows):
+            with picked(self.module, rows, index // windows) if own else nullcontext():
                 seen = self.module(
                     input_ids=ids[index, :most].clamp_min(0), attention_mask=mask[index, :most].long()
                 ).last_hidden_state

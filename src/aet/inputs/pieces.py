@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -87,12 +88,19 @@ def train_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
             pre_tokenizers.Digits(individual_digits=True),
         ]
     )
-    special = ["[PAD]", "[UNK]", "[START]"]
-    alphabet = max(1, vocabulary - len(special))
+    special, read = ["[PAD]", "[UNK]", "[START]"], list(texts)
+    counts = Counter(character for text in read for character in tokenizer.normalizer.normalize_str(text))
+    # Which of equally rare ones stay is left to nobody: the trainer's own choice differs from run to run.
+    common = [c for c in sorted(counts, key=lambda c: (-counts[c], c)) if not c.isspace()]
+    alphabet = common[: max(1, vocabulary - len(special))]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=special, limit_alphabet=alphabet, show_progress=False
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(read, trainer)
     return tokenizer
 
 

@@ -43,9 +43,13 @@ def from_hub(name: str) -> Path:
     hub = package("huggingface_hub", name)
     wanted = {"allow_patterns": ["*.json", "*.safetensors", "*.txt", "*.model"], "repo_id": name}
     try:
-        return Path(hub.snapshot_download(**wanted, local_files_only=True))
+        kept = Path(hub.snapshot_download(**wanted, local_files_only=True))
+        whole(kept)
+        return kept
     except (OSError, ValueError):
         pass  # not kept here
+    except ConfigError:
+        pass  # kept in part: the rest is asked for, and what is wrong with the whole is said afterwards
     try:
         return Path(hub.snapshot_download(**wanted))
     except (OSError, ValueError, RuntimeError, hub.errors.HTTPError) as error:

@@ -14,7 +14,7 @@ from aet.errors import ConfigError
 from aet.inputs.base import INPUTS
 from aet.inputs.casing import CASINGS, casing
 from aet.inputs.pieces import split
-from aet.inputs.text import PAD, START, UNKNOWN, TextInput
+from aet.inputs.text import TextInput
 from aet.words import MOST
 
 REST = 128
@@ -44,11 +44,13 @@ class WordsInput(TextInput):
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """Take or train the tokenizer, and choose the length: W and the start and pieces that continue words."""
-        if self.chosen(settings).windows > 1:
-            raise ConfigError(
-                f"Words are read in one window: expected inputs.{self.kind}.windows of 1, got {settings['windows']}. "
-                "Leave it out."
-            )
+        self.chosen(settings)
+        for name in ("windows", "max_pieces"):
+            if name in settings:
+                raise ConfigError(
+                    f"inputs.{self.kind}.{name} does nothing: a row has {MOST} words at most, each with its first "
+                    "piece, in one window. Leave it out."
+                )
         super().fit(frame, settings, target)
         cells = list(frame[self.column])
         pieces = self.pieces_by_word(cells)
@@ -68,17 +70,11 @@ class WordsInput(TextInput):
         """The words divided by blanks."""
         return [" ".join(map(readable, words)) for words in frame[self.column]]
 
-    def special(self, names: tuple[str, ...], number: int) -> int:
-        """The tokenizer's number for the first of these pieces that it has."""
-        assert self.tokenizer is not None
-        known = (self.tokenizer.token_to_id(name) for name in names)
-        return next((found for found in known if found is not None), number)
-
     def pieces_by_word(self, cells: list[list[str]]) -> dict[str, list[int]]:
         """Pieces of each word that occurs, at least one."""
         assert self.tokenizer is not None
         words = list(dict.fromkeys(word for cell in cells for word in cell))
-        unknown = self.special(("[UNK]", "<unk>"), UNKNOWN)
+        unknown = self.marks.blank if self.marks.unknown is None else self.marks.unknown
         found = split(self.tokenizer, [readable(word) for word in words])
         return {word: ids or [unknown] for word, ids in zip(words, found, strict=True)}
 
@@ -88,15 +84,16 @@ class WordsInput(TextInput):
         pieces = self.pieces_by_word(cells)
         styles = {word: casing(word) for word in pieces}
         coded = torch.zeros(len(cells), self.length, 3, dtype=torch.long)
-        coded[..., 0] = self.special(("[PAD]", "<pad>"), PAD)
-        start = self.special(("[START]", "[CLS]", "<s>"), START)
+        coded[..., 0] = self.pad
+        before, after = ([(mark, 0, 0) for mark in marks] for marks in (self.marks.before, self.marks.after))
         for row, words in enumerate(cells):
-            read, room = [(start, 0, 0)], self.length - MOST - 1
+            read, room = [*before], self.length - MOST - len(before) - len(after)
             for number, word in enumerate(words, 1):
                 first, *more = pieces[word]
                 read.append((first, number, styles[word]))
                 read += [(piece, 0, styles[word]) for piece in more[:room]]
                 room -= min(room, len(more))
+            read += after
             coded[row, : len(read)] = torch.tensor(read)
         return coded
 

@@ -85,7 +85,8 @@ def trends(
     Returns columns topic, period, rows, share, low, high, p (NaN while there are fewer than six periods before), alarm.
     A period without a row has none.
 
-    Raises DataError for lengths that differ or a date that is none, ConfigError for another period or level.
+    Raises DataError for lengths that differ, what is missing, or a date or period that is none; ConfigError for another
+    level or window.
 
     >>> dates = pd.date_range("2024-01-01", periods=300, freq="D")
     >>> bad = np.where(np.arange(300) < 270, np.arange(300) % 5 == 0, True)
@@ -93,7 +94,10 @@ def trends(
     >>> found[found["alarm"]]["period"].astype(str).tolist()
     ['2024-10']
     """
-    topics, hits = np.asarray(topics, dtype=object), np.asarray(hits, dtype=bool)
+    topics, given = np.asarray(topics, dtype=object), pd.Series(hits)
+    if given.isna().any() or not given.isin([True, False]).all():
+        raise DataError("A hit is True or False, or 1 or 0, in every row. Leave out rows of which it is not known.")
+    hits = given.to_numpy(dtype=bool)
     if not 0 < level < 1 or window < FEW:
         raise ConfigError(f"level is a probability and window {FEW} periods or more: got {level} and {window}.")
     try:
@@ -103,10 +107,10 @@ def trends(
         raise DataError(
             f"Dates and periods must be such as pandas reads, every= one of D, W, M, Q: {error}."
         ) from error
-    if not len(when) == len(topics) == len(hits) or when.isna().any():
+    if not len(when) == len(topics) == len(hits) or when.isna().any() or pd.isna(topics).any():
         raise DataError(
             f"Each row has a date, a topic and a hit: got {len(when)} dates, {int(when.isna().sum())} of them missing, "
-            f"{len(topics)} topics and {len(hits)} hits."
+            f"{len(topics)} topics, {int(pd.isna(topics).sum())} of them missing, and {len(hits)} hits."
         )
     rows = pd.DataFrame({"topic": topics, "period": periods.to_numpy(), "hit": hits})
     made = [line for topic, own in rows.groupby("topic", sort=True) for line in followed(topic, own, window, level)]

@@ -198,3 +198,12 @@ def switched_on(given: Mapping[str, Mapping[str, Any]]) -> list[Switch]:
                     "Turn one of them off."
                 )
     return made
+
+
+def need_blocks(name: str, model: Model) -> None:
+    """ConfigError for a switch that works on the trunk's blocks where there are none."""
+    if not len(model.trunk.blocks):
+        raise ConfigError(
+            f"The switch {name!r} works on the trunk's blocks, and there are none: expected model.depth of 1 or more, "
+            "got 0. Set model.depth, or turn the switch off."
+        )

@@ -13,7 +13,7 @@ from torch import nn
 from aet.errors import ConfigError
 from aet.grown import grow
 from aet.model import Model
-from aet.training.switch import Run, Switch
+from aet.training.switch import Run, Switch, need_blocks
 
 TUNERS = ("lora", "ia3", "adalora", "adapters", "prefix")
 PLACES = ("all", "attention", "mlp")
@@ -30,14 +30,10 @@ class Tuner(Switch):
 
     def prepare(self, model: Model) -> None:
         """Freeze all, then add what trains."""
+        need_blocks(self.name, model)
         self.frozen = [p for p in model.parameters() if not p.requires_grad]
         model.requires_grad_(False)
         fresh = self.insert(model)
-        if not fresh:
-            raise ConfigError(
-                f"The switch {self.name!r} adds to the trunk's blocks, and there are none: expected model.depth of 1 "
-                "or more, got 0. Set model.depth, or turn the switch off."
-            )
         for weight in fresh:
             weight.requires_grad_(True)
         model.output.requires_grad_(bool(self.settings["head"]))

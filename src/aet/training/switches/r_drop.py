@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aet.errors import ConfigError
 from aet.members import over_members
-from aet.training.switch import SWITCHES, Pass, Run, Switch
+from aet.training.switch import SWITCHES, Pass, Run, Switch, need_blocks
 
 
 @SWITCHES.register("r_drop")
@@ -28,6 +28,7 @@ class RDrop(Switch):
 
     def begin(self, run: Run) -> None:
         """ConfigError if nothing makes the two passes differ."""
+        need_blocks(self.name, run.model)
         config = run.model.config
         if config.model.dropout == 0 and "stochastic_depth" not in config.train.switches:
             raise ConfigError(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from aet.training.switch import SWITCHES, Run, Switch
+from aet.training.switch import SWITCHES, Run, Switch, need_blocks
 
 
 @SWITCHES.register("stochastic_depth")
@@ -28,6 +28,7 @@ class StochasticDepth(Switch):
 
     def begin(self, run: Run) -> None:
         """Hook the branches."""
+        need_blocks(self.name, run.model)
         blocks = run.model.trunk.blocks
         self.hooks: list[RemovableHandle] = []
         for number, block in enumerate(blocks, start=1):

@@ -70,3 +70,4 @@ def test_nothing_to_find_is_said(embed):
         Knowledge([], embed)
     assert not len(Knowledge(TEXTS, embed).search([], 2))
     assert len(Knowledge(TEXTS, embed).search("one question", 9)) == 3
+    assert Knowledge("one text", embed).texts == ["one text"]

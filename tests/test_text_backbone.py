@@ -219,6 +219,9 @@ def test_chinese_is_learned_by_its_characters():
     [
         ({"model": {"attention": {"ssmax": {}}}}, "no block to attend"),
         ({"train": {"switches": {"lora": {}}}}, "works on the trunk's blocks"),
+        ({"train": {"switches": {"adalora": {}}}}, "works on the trunk's blocks"),
+        ({"train": {"switches": {"r_drop": {}}}}, "works on the trunk's blocks"),
+        ({"train": {"switches": {"stochastic_depth": {}}}}, "works on the trunk's blocks"),
         ({"train": {"switches": {"pretrain": {}}}}, "trains the trunk's blocks"),
         ({"inputs": {"text": {"backbone": "./not/here"}}}, "there is no such folder"),
         ({"train": {"optimizer": "prodigy"}, "inputs": {"text": {"rate": 0.1}}}, "one size of step for all weights"),

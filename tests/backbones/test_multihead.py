@@ -172,3 +172,16 @@ def test_no_batch():
     with applied(state):
         one = layer(x, x, x, key_padding_mask=padding)[0]
         assert torch.allclose(one, layer(x[None], x[None], x[None], key_padding_mask=padding[None])[0][0], atol=1e-6)
+
+
+def test_padded_places_stay_empty_where_nested_tensors_left_them_out():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, dim_feedforward=32, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2).eval()
+    x, padding = torch.randn(3, 6, 16), torch.arange(6) >= torch.tensor([4, 6, 2])[:, None]
+    with torch.no_grad():
+        before = encoder(x, src_key_padding_mask=padding)
+        after = aet.elasticize(encoder)(x, src_key_padding_mask=padding)
+        torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
+        aet.backbones.restore(encoder)
+        assert torch.equal(encoder(x, src_key_padding_mask=padding), before)

@@ -172,3 +172,8 @@ class TestTokenizers:
         frame = pd.DataFrame({"text": ["a film"] * 8, "more": ["good"] * 8, "mood": ["good", "bad"] * 4})
         with pytest.raises(SchemaError, match="one column"):
             aet.wrap(bert, tokenizer, bert.config.id2label, frame, "mood", kinds={"text": "text", "more": "text"})
+
+
+def test_an_update_belongs_to_where_the_module_comes_from(wrapped):
+    with pytest.raises(ConfigError, match="wrap it again"):
+        wrapped[0].update(rows(40, seed=7), compare=False)

@@ -1,6 +1,7 @@
 """Pretrained networks: what is read, what is refused, and that no other door is open."""
 
 import json
+import shutil
 from dataclasses import replace
 from importlib import util
 from pathlib import Path
@@ -216,6 +217,21 @@ def test_a_name_that_is_kept_here_is_not_asked_for(monkeypatch, folder):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", kept)
     assert width("someone/some-network") == 8
+
+
+def test_a_name_that_is_kept_in_part_is_asked_for(monkeypatch, tmp_path, folder):
+    import huggingface_hub
+
+    shutil.copy(folder / "config.json", tmp_path)
+    asked = []
+
+    def given(repo_id, local_files_only=False, **_):
+        asked.append(local_files_only)
+        return str(tmp_path if local_files_only else folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", given)
+    assert width("someone/some-network") == 8
+    assert asked == [True, False]
 
 
 def test_minilm_is_checked(monkeypatch, tmp_path):

@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
+from aet.errors import ConfigError
 from aet.inputs.casing import CASINGS, casing
+from aet.inputs.pieces import Marks
 from aet.inputs.text import START, UNKNOWN
 from aet.inputs.words import WordsInput, words_first
 from aet.schema import InputSpec
@@ -129,3 +131,23 @@ def test_what_stands_behind_a_token_is_its_piece():
     assert torch.equal(behind[known], pieces[known])
     assert (known <= filled).all()
     assert not known[:, MOST].any()  # the start tells nothing
+
+
+@pytest.mark.parametrize("settings", [{"max_pieces": 8}, {"windows": 2, "backbone": "minilm"}])
+def test_settings_that_do_nothing_are_refused(settings):
+    part = WordsInput([InputSpec("words", "words", ("words",))], dim=8)
+    with pytest.raises(ConfigError, match="does nothing"):
+        part.fit(pd.DataFrame({"words": [["a"]]}), settings)
+
+
+def test_a_network_without_a_piece_for_padding_reads_none(tmp_path):
+    part = WordsInput([InputSpec("words", "words", ("words",))], dim=8)
+    part.fit(pd.DataFrame({"words": [["EU", "rejects"], ["dog"]]}), {})
+    part.marks = Marks(pad=-1, before=(7, 8), after=(9,))
+    coded = part.encode(pd.DataFrame({"words": [["dog", "rejects"]]}))[0]
+    read = coded[coded[:, 0] != -1]
+    assert read[[0, 1, -1], 0].tolist() == [7, 8, 9]
+    assert read[read[:, 1] > 0, 1].tolist() == [1, 2]
+    source, filled = words_first(coded[None])
+    assert filled[0, :3].tolist() == [True, True, False]
+    assert coded[source[0, :2], 1].tolist() == [1, 2]

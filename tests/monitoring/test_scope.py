@@ -72,3 +72,11 @@ def test_numbers_have_no_scope():
     model = aet.train(frame, target="y", output="number", config={"model": {"depth": 1}, "train": {"epochs": 1}})
     with pytest.raises(ConfigError, match="classes"):
         aet.Scope(model, frame)
+
+
+def test_distance_is_for_a_single_network():
+    config = {"model": {"dim": 8, "depth": 1, "members": 2}, "train": {"epochs": 1}}
+    model = aet.train(flowers(100, 0), target="kind", config=config)
+    assert len(aet.Scope(model, flowers(60, 1))(flowers(5, 2))) == 5
+    with pytest.raises(ConfigError, match="single network"):
+        aet.Scope(model, flowers(60, 1), score="distance")

@@ -84,3 +84,11 @@ def test_settings_out_of_range_are_refused(settings):
 
 def test_no_rows_give_no_lines():
     assert not len(trends([], [], []))
+
+
+@pytest.mark.parametrize(
+    ("topics", "hits"), [(["a", None], [True, False]), (["a", "a"], ["False", "True"]), (["a", "a"], [True, None])]
+)
+def test_what_is_not_known_of_a_row_is_not_guessed(topics, hits):
+    with pytest.raises(DataError):
+        trends(["2024-01-01", "2024-01-02"], topics, hits)

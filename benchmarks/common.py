@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from aet.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,14 @@ def partial(path: Path | None) -> Path | None:
 def summary(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation over seeds (0 for one)."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def folder(name: str) -> Path:
+    """Where a data set lies: in AET_DATA, in ../shared/data, or where Debian's packages put theirs."""
+    roots = [Path(__file__).resolve().parents[2] / "shared" / "data", Path("/usr/share/datasets")]
+    if os.environ.get("AET_DATA"):
+        roots.insert(0, Path(os.environ["AET_DATA"]))
+    for root in roots:
+        if (root / name).is_dir():
+            return root / name
+    raise DataError(f"There is no folder {name} in {', '.join(map(str, roots))}. Set AET_DATA to the folder above it.")

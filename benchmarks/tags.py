@@ -8,17 +8,14 @@ file is not read. Data: `crossner/conll2003` in AET_DATA, a token and its tag a 
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pandas as pd
-from common import Record, arguments, summary, write
+from common import Record, arguments, folder, summary, write
 
 import aet
 from aet.conll import conll_frames
-from aet.errors import DataError
 from aet.outputs.entities import entity_figures
 from aet.outputs.token_report import token_report
 
@@ -36,9 +33,7 @@ FIGURES = (
 
 def sentences(name: str) -> pd.DataFrame:
     """All sentences of a file."""
-    path = Path(os.environ.get("AET_DATA", "../shared/data")) / "crossner" / "conll2003" / name
-    if not path.is_file():
-        raise DataError(f"{path} is missing: CoNLL-2003 is needed. Name the folder above crossner in AET_DATA.")
+    path = folder("crossner") / "conll2003" / name
     with path.open(encoding="utf-8") as lines:
         return next(conll_frames(lines, str(path), None))
 

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-from pathlib import Path
 
 import pandas as pd
-
-from aet.errors import DataError
-
-
-def folder(name: str) -> Path:
-    """Where a data set lies; DataError if it is not here."""
-    roots = [Path(os.environ["AET_DATA"])] if "AET_DATA" in os.environ else []
-    roots.append(Path(__file__).parents[2] / "shared" / "data")
-    for root in roots:
-        if (root / name).is_dir():
-            return root / name
-    raise DataError(f"The folder {name} is not here: set AET_DATA to the folder that holds it.")
+from common import folder
 
 
 def banking() -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -6,10 +6,8 @@ is left out by name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,17 +106,6 @@ def rdataset(package: str, item: str) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(frame[column]):
             frame[column] = frame[column].astype(object).map(str, na_action="ignore").astype(object)
     return frame
-
-
-def folder(name: str) -> Path:
-    """Where a data set lies: in AET_DATA, in ../shared/data, or where Debian's packages put theirs."""
-    roots = [Path(__file__).resolve().parents[3] / "shared" / "data", Path("/usr/share/datasets")]
-    if os.environ.get("AET_DATA"):
-        roots.insert(0, Path(os.environ["AET_DATA"]))
-    for root in roots:
-        if (root / name).is_dir():
-            return root / name
-    raise DataError(f"There is no folder {name} in {', '.join(map(str, roots))}. Set AET_DATA to the folder above it.")
 
 
 discover(__name__, __path__)

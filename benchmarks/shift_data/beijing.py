@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import pandas as pd
+from common import folder
 
-from shift_data import DATA, Shift, eras, folder, halves
+from shift_data import DATA, Shift, eras, halves
 from shift_data.tables import ROWS, STREAMS, TRAINING
 
 LEVELS = (35, 75, 150)

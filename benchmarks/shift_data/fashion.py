@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from common import folder
 
 from aet.demo.digits import table
-from shift_data import DATA, Shift, folder
+from shift_data import DATA, Shift
 from shift_data.corruptions import corruptions
 from shift_data.digits import TRAINED, TRAINING, Digits
 

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import pandas as pd
+from common import folder
 
-from shift_data import DATA, Recipe, Shift, eras, folder, halves
+from shift_data import DATA, Recipe, Shift, eras, halves
 from shift_data.tables import ROWS, TRAINING
 
 

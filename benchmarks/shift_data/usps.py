@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from common import folder
 
 from aet.demo.digits import table
 from aet.errors import DataError
-from shift_data import DATA, Recipe, Shift, folder, halves
+from shift_data import DATA, Recipe, Shift, halves
 from shift_data.digits import TRAINED, TRAINING, Digits, rescaled, split
 
 STREAMS = {

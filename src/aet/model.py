@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,3 +272,16 @@ class Model(Answering, nn.Module):
         if self.statistics is None:
             raise DataError("This model has no source statistics. Train it with aet.train, or gather them first.")
         return self.statistics
+
+
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """Within the context the model is in evaluation mode."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()

@@ -16,8 +16,8 @@ import pandas as pd
 
 from aet.errors import SchemaError, nearest
 from aet.rows import parse_numbers
-from aet.targets import PARTS, classes_or_raise, output_kind, output_kind_is_tags, target_kinds
-from aet.words import is_words
+from aet.targets import PARTS, classes_or_raise, output_kind, target_kinds
+from aet.words import mostly_words
 
 KINDS = ("number", "category", "text", "image", "words")
 OUTPUTS = ("label", "multilabel", "number", "several", "tags")
@@ -262,7 +262,7 @@ def infer(
     if clash := [name for name in spans if name in names and name not in spans[name]]:
         raise SchemaError(f"groups: {clash[0]!r} is a column too. Expected a new name: rename the group.")
 
-    tagged = len(targets) == 1 and (output == "tags" or (output is None and output_kind_is_tags(frame[targets[0]])))
+    tagged = len(targets) == 1 and (output == "tags" or (output is None and mostly_words(frame[targets[0]])))
     taken = {column for columns in told.values() for column in columns}
     ignored = list(told["ignore"])
     inputs: dict[str, InputSpec] = {}
@@ -337,9 +337,9 @@ def _kind(column: pd.Series[Any]) -> tuple[str | None, str]:
         return "category", ""
     if column.dtype.kind in "iufmM":
         return "number", ""
-    head = list(filled.iloc[:100])
-    if 2 * sum(map(is_words, head)) > len(head):
+    if mostly_words(filled):
         return "words", ""
+    head = list(filled.iloc[:100])
     if sum(map(_is_image, head)) > 0.9 * len(head):
         return "image", ""
     values, wrong = parse_numbers(filled)

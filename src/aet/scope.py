@@ -11,7 +11,7 @@ from torch import Tensor
 from aet.adaptation.summaries import summaries
 from aet.batch import Batch
 from aet.errors import ConfigError, nearest
-from aet.model import Model
+from aet.model import Model, evaluating
 from aet.monitoring.scope import OF_LOGITS, Calibration, Floats, distance
 from aet.outputs.label import LabelOutput
 
@@ -77,9 +77,8 @@ class Scope:
         classes = self.model.known_statistics().classes
         if classes is None:
             raise ConfigError("This model keeps no moments of its classes: use the score 'energy'.")
-        training = self.model.training
-        summary = summaries(self.model.eval(), batch, self.model.rows_at_once())[0]
-        self.model.train(training)
+        with evaluating(self.model):
+            summary = summaries(self.model, batch, self.model.rows_at_once())[0]
         return distance(summary, classes[-1].mean, classes[-1].std.square().mean(0).sqrt())
 
     def p_values(self, source: Any) -> Floats:

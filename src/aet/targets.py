@@ -10,16 +10,10 @@ import pandas as pd
 
 from aet.errors import DataError, SchemaError, nearest
 from aet.rows import parse_numbers
-from aet.words import is_words
+from aet.words import mostly_words
 
 PARTS = ("label", "number")
 """Kinds of each of several targets."""
-
-
-def output_kind_is_tags(target: pd.Series[Any]) -> bool:
-    """Whether more than half of the first cells are lists of texts."""
-    head = list(target.dropna().iloc[:100])
-    return 2 * sum(map(is_words, head)) > len(head)
 
 
 def output_kind(frame: pd.DataFrame, targets: Sequence[str]) -> str:
@@ -27,7 +21,7 @@ def output_kind(frame: pd.DataFrame, targets: Sequence[str]) -> str:
     if len(targets) > 1:
         return "multilabel"
     filled = frame[targets[0]].dropna()
-    if output_kind_is_tags(filled):
+    if mostly_words(filled):
         return "tags"
     flags = pd.api.types.is_bool_dtype(filled) or isinstance(filled.dtype, pd.CategoricalDtype)
     values, wrong = parse_numbers(filled)

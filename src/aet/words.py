@@ -30,6 +30,12 @@ def is_words(cell: object) -> bool:
     return listed and len(cell) > 0 and all(isinstance(word, str) for word in cell)  # type: ignore[arg-type, attr-defined]
 
 
+def mostly_words(column: pd.Series[Any]) -> bool:
+    """Whether more than half of the first hundred cells that are not missing are lists of texts."""
+    head = list(column.dropna().iloc[:100])
+    return 2 * sum(map(is_words, head)) > len(head)
+
+
 def listed(cell: object) -> list[str] | None:
     """The words of a cell, a text cut at its blanks; None if it is neither a text nor a list of texts.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from aet.adaptation.descent import Descent, clipped_slopes
 from aet.adaptation.serving import Choice
 from aet.attention.state import ElasticState, applied
+from aet.backbones.attached import CHILD
 from aet.batch import Batch
 from aet.config import checked_settings
 from aet.errors import ConfigError
@@ -154,7 +155,7 @@ def is_norm(name: str) -> bool:
     (True, True, False)
     """
     _, part, dial = ("." + name).rsplit(".", 2)
-    return part.startswith("norm") or (part == "elastic" and dial in ("scale", "shift"))
+    return part.startswith("norm") or (part == CHILD and dial in ("scale", "shift"))
 
 
 def is_attention(name: str) -> bool:
@@ -164,4 +165,4 @@ def is_attention(name: str) -> bool:
     (True, True)
     """
     _, part, dial = ("." + name).rsplit(".", 2)
-    return part == "attention" or (part == "elastic" and dial not in ("scale", "shift"))
+    return part == "attention" or (part == CHILD and dial not in ("scale", "shift"))

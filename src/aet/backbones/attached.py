@@ -6,6 +6,7 @@ The host's `state_dict`, its optimiser, `save_pretrained` and DDP see nothing of
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import FunctionType
@@ -24,7 +25,7 @@ CHILD = "elastic"
 """The name of the child, so that a dial is called `encoder.layer.0.attention.self.elastic.q_scale`."""
 
 
-class Attached(ElasticModule):
+class Attached(ElasticModule, ABC):
     """The child of a host; `attach` makes the host ask it, `detach` leaves the host as it was."""
 
     host: nn.Module
@@ -47,13 +48,13 @@ class Attached(ElasticModule):
         self.release()
         delattr(self.host, CHILD)
 
+    @abstractmethod
     def intercept(self) -> None:
         """Make the host ask this module."""
-        raise NotImplementedError
 
+    @abstractmethod
     def release(self) -> None:
         """Take back what `intercept` did."""
-        raise NotImplementedError
 
     def replace_forward(self) -> None:
         """Have the host answer with `self.forward`; for the instance only, its class stays."""

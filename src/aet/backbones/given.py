@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -14,6 +14,9 @@ from aet.inputs.base import Input
 from aet.model import Model
 from aet.outputs.label import LabelOutput
 from aet.schema import InputSpec, Schema
+
+if TYPE_CHECKING:
+    from aet.training.update import Update
 
 Reader = Callable[[pd.DataFrame], Tensor]
 """Checked rows -> what the module reads of them, (B, ...)."""
@@ -109,6 +112,13 @@ class WrappedModel(Model):
         nn.init.eye_(self.output.head.weight)
         nn.init.zeros_(self.output.head.bias)
         self.output.requires_grad_(False)
+
+    def update(self, source: Any, **settings: Any) -> Update:
+        """Refused: ConfigError."""
+        raise ConfigError(
+            "A wrapped model is trained where it comes from: an update of it is not offered. Train the module on the "
+            "new rows and wrap it again, or let a stream adapt its elastic state."
+        )
 
     def rows_at_once(self) -> int:
         """As many as `wrap` was told."""

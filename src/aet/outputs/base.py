@@ -103,14 +103,18 @@ class Output(ElasticModule):
 
         Of an ensemble (B·k, dim) -> (B, k, width) in training, and in evaluation the members' joint answer (B, width).
         """
-        logits: Tensor = self.head(summary)
+        logits = self.headed(summary)
+        return logits if self.training or isinstance(self.head, nn.Linear) else self.joined(logits)
+
+    def headed(self, read: Tensor) -> Tensor:
+        """The head's logits (B, ..., width) under the dial."""
+        logits: Tensor = self.head(read)
         dials = self.dials()
-        if isinstance(self.head, nn.Linear):
-            return logits + dials["bias"] if dials else logits
-        if dials:
-            bias = dials["bias"]
-            logits = logits + (bias if bias.ndim == 1 else bias[:, None])  # a batched state has one bias a row
-        return logits if self.training else self.joined(logits)
+        if not dials:
+            return logits
+        bias = dials["bias"]
+        # A batched state has one bias a row.
+        return logits + (bias[:, None] if bias.ndim > 1 and logits.ndim > 2 else bias)
 
     def joined(self, logits: Tensor) -> Tensor:
         """Members' logits (B, k, width) -> (B, width): those of their mean answer."""

@@ -144,12 +144,7 @@ class TagsOutput(Output):
 
     def forward(self, read: Tensor) -> Tensor:
         """Words' tokens with their marks (B, W, dim + 1) -> logits (B, W · (C + 1))."""
-        tokens, real = read[..., :-1], read[..., -1:]
-        logits, dials = self.head(tokens), self.dials()
-        if dials:
-            bias = dials["bias"]
-            logits = logits + (bias if bias.ndim == 1 else bias[:, None])  # a batched state has one bias a row
-        return torch.cat([logits * real, real.to(logits.dtype)], -1).flatten(1)
+        return marked(self.headed(read[..., :-1]), read[..., -1])
 
     def by_word(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, W, C), and where there is a word (B, W)."""

@@ -22,6 +22,7 @@ import torch
 
 from aet.config import TrainConfig
 from aet.errors import ConfigError, nearest
+from aet.optional import optional
 from aet.registry import Registry
 from aet.training.packed import pack_optimiser, unpack_optimiser
 
@@ -107,16 +108,8 @@ def prodigy() -> Recipe:
 
 
 def package(name: str, module: str) -> Any:
-    """The module of an optional package; ConfigError names the extra it comes with."""
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"The optimiser {name!r} needs the package {module.replace('_', '-')}, which is not installed. Install it "
-            f"with {EXTRA}, or {OTHER.replace(repr(name), repr('sgd'))}."
-        ) from error
+    """The module of an optional package; MissingPackage names the extra it comes with."""
+    return optional(module, f"The optimiser {name!r}", EXTRA, OTHER.replace(repr(name), repr("sgd")))
 
 
 def recipe(name: str) -> Recipe:

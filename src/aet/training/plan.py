@@ -166,11 +166,6 @@ def update_config(model: Model, given: Mapping[str, Any] | str | Path | None, ne
             f"An update takes settings of its own under train alone, got {', '.join(other)}: the rest is the trained "
             "model's. Train anew to change it."
         )
-    if "given" in model.inputs:
-        raise ConfigError(
-            "A wrapped model is trained where it comes from: an update of it is not offered. Train the module on the "
-            "new rows and wrap it again, or let a stream adapt its elastic state."
-        )
     own, asked = model.config.train.model_dump(), dict(chosen.get("train", {}))
     switches = asked.get("switches", WITH_ROWS if model.reservoir else WITHOUT_ROWS)
     epochs, worlds = afforded(model, retrained_on(model, new), rows, switches)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -74,15 +75,21 @@ def known_classes(labels: pd.Series, rows: np.ndarray, valid: np.ndarray) -> np.
     if known.all():
         return valid
     new = sorted(texts.iloc[valid[~known]].unique())
+    return without_new(valid, known, "The classes {} of the target " + repr(labels.name), new)
+
+
+def without_new(valid: np.ndarray, known: np.ndarray, what: str, new: Sequence[str]) -> np.ndarray:
+    """The `valid` rows that are `known`; a warning, or DataError where none is, names what only the others have."""
     sentence = (
-        f"The classes {', '.join(new[:5])}{', ...' * (len(new) > 5)} of the target {labels.name!r} are only among the "
-        f"held-out rows, the latest times or other groups ({(~known).sum()} rows, left out): the model will not know "
-        "them. Add earlier rows or groups with them, or leave time and group undeclared."
+        f"{what.format(', '.join(new[:5]) + ', ...' * (len(new) > 5))} are only among the held-out rows, the latest "
+        f"times or other groups ({(~known).sum()} rows, left out): the model will not know them. Add earlier rows or "
+        "groups with them, or leave time and group undeclared."
     )
     if not known.any():
         raise DataError(sentence)
-    warnings.warn(sentence, SplitWarning, stacklevel=3)
-    return valid[known]
+    warnings.warn(sentence, SplitWarning, stacklevel=4)
+    kept: np.ndarray = valid[known]
+    return kept
 
 
 def instants(times: pd.Series) -> np.ndarray:
@@ -178,18 +185,7 @@ def known_tags(tags: pd.Series, rows: np.ndarray, valid: np.ndarray) -> np.ndarr
     there = set().union(*(entity_types(row) for row in tags.iloc[rows]))
     new = [entity_types(row) - there for row in tags.iloc[valid]]
     known = np.array([not names for names in new], dtype=bool)
-    if not known.all():
-        missing = sorted(set().union(*new))
-        sentence = (
-            f"Entities of type {', '.join(missing[:5])}{', ...' * (len(missing) > 5)} are only among the held-out "
-            f"rows, the latest times or other groups ({(~known).sum()} rows, left out): the model will not know them. "
-            "Add earlier rows or groups with them, or leave time and group undeclared."
-        )
-        if not known.any():
-            raise DataError(sentence)
-        warnings.warn(sentence, SplitWarning, stacklevel=3)
-    kept: np.ndarray = valid[known]
-    return kept
+    return valid if known.all() else without_new(valid, known, "Entities of type {}", sorted(set().union(*new)))
 
 
 def entity_types(tags: list[str]) -> set[str]:

@@ -11,8 +11,7 @@ batch's tokens are made once, for the network and for the answers. One row alone
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +21,7 @@ from aet.adaptation.base import METHODS, RADIUS, Method
 from aet.attention.state import ElasticState, applied, under
 from aet.batch import Batch, newest
 from aet.errors import ConfigError
-from aet.model import Model
+from aet.model import evaluating
 from aet.trunk import named
 
 
@@ -125,16 +124,3 @@ def sampled(batch: Batch, most: int) -> Batch:
 def spread(rows: int, most: int) -> Tensor:
     """Places of `most` of so many rows, evenly spread over them: a large batch may be sorted."""
     return torch.arange(most) * rows // most
-
-
-@contextmanager
-def evaluating(model: Model) -> Iterator[None]:
-    """Within the context the model is in evaluation mode."""
-    training = model.training
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if training:
-            model.train()

@@ -1,0 +1,1 @@
+"""A trained model in service: one server, many streams, everything written down."""

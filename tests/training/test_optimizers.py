@@ -88,12 +88,10 @@ def test_what_does_not_fit_is_refused(settings, message):
 
 @pytest.mark.parametrize("name", ["schedulefree", "prodigy", "lion"])
 def test_a_missing_package_names_the_extra(name, monkeypatch):
-    import importlib
-
     def missing(module, package=None):
         raise ImportError(module)
 
-    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setattr("aet.optional.import_module", missing)
     with pytest.raises(ConfigError, match=r'pip install "attention-elastic-training\[optimizers\]"'):
         recipe(name)
 

@@ -110,7 +110,7 @@ class Switch:
     reads: ClassVar[tuple[str, ...]] = ("summary", "tokens")
     """Outputs beside which it makes sense, by what they read (`Output.reads`)."""
     searched: ClassVar[bool] = True
-    """Whether `aet tune` tries it; not where it is meant for going on from a trained model."""
+    """Whether `aet tune` tries it; not where it is meant for going on from a trained model or network."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = checked_settings(f"switch {self.name!r}", self.defaults, settings)

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from aet.report import write
+from aet.report.live import overview, sign_in
+from aet.report.live_stream import stream_page
+from tests.report.live_record import make_controls, make_overview
 from tests.report.record import make_picture, make_record
 
 CHROMIUM = shutil.which("chromium")
@@ -67,6 +70,7 @@ window.addEventListener("load", () => {
       fetched: view.performance.getEntriesByType("resource").map((e) => e.name.slice(0, 60)),
       pictures: [...page.images].map((i) => i.naturalWidth),
       paper: view.getComputedStyle(page.body).backgroundColor,
+      buttons: Math.min(...[...page.querySelectorAll("button")].map((b) => b.getBoundingClientRect().height), 99),
     };
   });
   document.documentElement.dataset.seen = JSON.stringify(seen);
@@ -176,3 +180,19 @@ def test_it_prints(folder):
     assert content.startswith(b"%PDF")
     pages = len(re.findall(rb"/Type\s*/Page\b", content))
     assert 4 <= pages <= 14
+
+
+@pytest.mark.parametrize("name", ["overview", "stream", "sign_in"])
+def test_the_live_pages_fit_and_have_room_for_a_finger(folder, name):
+    made = {
+        "overview": lambda: overview(make_overview(title="A" * 200)),
+        "stream": lambda: stream_page(hard_record(), make_controls(title="plant / " + "a" * 90)),
+        "sign_in": lambda: sign_in("gas", "That key is unknown. " * 20),
+    }
+    page = folder / f"{name}.html"
+    page.write_text(made[name](), encoding="utf-8")
+    for seen, width in zip(look(folder, page), WIDTHS, strict=True):
+        assert seen["scroll"] == width
+        assert seen["widest"] <= width
+        assert seen["fetched"] == []
+        assert seen["buttons"] >= 36

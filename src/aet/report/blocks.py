@@ -40,13 +40,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if len(rows) > MOST_ROWS:
         shown = [rows[round(i * (len(rows) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
         note = f'<p class="note">{MOST_ROWS} of {count(len(rows))} rows, evenly spaced.</p>'
+    return grid(head, [[escape(cell) for cell in row] for row in shown]) + note
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that scrolls by itself on a narrow screen; cells are HTML, the first of a row is its head."""
     top = "".join(f'<th scope="col">{escape(words)}</th>' for words in head)
-    cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) for row in shown]
     body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>{rest}</tr>' for row, rest in zip(shown, cells, strict=True)
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
     )
-    grid = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="table">{grid}</div>{note}'
+    made = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="table">{made}</div>'
 
 
 def figure(chart: str, marks: Legend = (), numbers: str = "", name: str = "") -> str:

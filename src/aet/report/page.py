@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -71,22 +71,49 @@ def render(record: Mapping[str, Any]) -> str:
             "The report needs a record with a title and a model. Expected a mapping with 'title' and "
             f"'model' (itself a mapping); given: {given}. Add what is missing."
         )
-    metric = answer(record).metric
-    body = [made for made in (draw(record, metric) for draw in SECTIONS) if made]
-    links = re.findall(r'<h2 id="(\w+)-title">(.*?)</h2>', "".join(body))
-    style, script = resource("style.css"), resource("report.js")
-    return Template(resource("page.html")).substitute(
-        policy=f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}; "
-        "base-uri 'none'; form-action 'none'",
-        title=escape(record["title"]),
-        subtitle=escape(subtitle(record)),
+    return shell(
+        title=str(record["title"]),
+        subtitle=subtitle(record),
         headline=headline(record),
-        contents="".join(f'<a href="#{key}">{title}</a>' for key, title in links),
-        sections="".join(body),
-        words=words(metric) if answer(record).stream else "",
+        sections=drawn(record),
+        words=words(answer(record).metric) if answer(record).stream else "",
         made=made_by(record),
+    )
+
+
+def drawn(record: Mapping[str, Any]) -> list[str]:
+    """The sections that a record has something for, in order; HTML."""
+    metric = answer(record).metric
+    return [made for made in (draw(record, metric) for draw in SECTIONS) if made]
+
+
+def shell(
+    title: str, subtitle: str, headline: str, sections: Sequence[str], words: str, made: str, forms: bool = False
+) -> str:
+    """A whole page; `title` and `subtitle` are escaped here, the rest is HTML. Without `forms` none can be sent."""
+    body, style, script = "".join(sections), resource("style.css"), resource("report.js")
+    links = re.findall(r'<h2 id="([\w-]+)-title">(.*?)</h2>', body)
+    return Template(resource("page.html")).substitute(
+        policy=policy(forms),
+        title=escape(title),
+        subtitle=escape(subtitle),
+        headline=headline,
+        contents="".join(f'<a href="#{key}">{name}</a>' for key, name in links),
+        sections=body,
+        words=words,
+        made=made,
         style=style,
         script=script,
+    )
+
+
+def policy(forms: bool = False) -> str:
+    """What a page may load and run: nothing but its own style and script."""
+    style, script = digest(resource("style.css")), digest(resource("report.js"))
+    sent = "'self'" if forms else "'none'"
+    return (
+        f"default-src 'none'; img-src data:; style-src {style}; script-src {script}; "
+        f"base-uri 'none'; form-action {sent}"
     )
 
 

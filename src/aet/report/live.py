@@ -1,0 +1,208 @@
+"""The page of a running server: is all well, what needs a person, and how every stream and version does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aet.report.blocks import grid, note, section
+from aet.report.forms import button, sends
+from aet.report.page import shell
+from aet.report.text import SPACE, count, date, duration, entries, escape, mapping, number, percent, plural
+from aet.report.tiles import tile
+
+Record = Mapping[str, Any]
+
+
+def overview(record: Record) -> str:
+    """The first page of a server, complete HTML that loads nothing and needs no script.
+
+    Args:
+        record: `title`, `now`, `since`, `token` (of its forms), `may` (a role); `load`, `streams`, `alarms`,
+            `versions`.
+
+    >>> page = overview({"title": "gas", "now": "2026-01-02T03:04:05+00:00", "token": "t", "streams": [{"name": "a"}]})
+    >>> "1 stream is served, and no alarm is open." in page
+    True
+    """
+    parts = [alarms(record), streams(record), versions(record)]
+    said = f"as of {date(record['now'])} UTC" + (f" · up since {date(record['since'])}" if record.get("since") else "")
+    made = "Made by aet. " + (
+        sends("/logout", str(record.get("token", "")), button("Sign out")) if record.get("may") else ""
+    )
+    return shell(
+        title=str(record["title"]),
+        subtitle=said,
+        headline=f'<p class="answer">{escape(verdict(record))}</p>{tiles(record)}',
+        sections=[part for part in parts if part],
+        words="",
+        made=made,
+        forms=True,
+    )
+
+
+def verdict(record: Record) -> str:
+    """Whether a person is needed, in a sentence.
+
+    >>> print(verdict({"streams": [{}, {}], "alarms": [{}]}))
+    2 streams are served, and 1 alarm is open.
+    """
+    flows, open_ = len(entries(record, "streams")), len(entries(record, "alarms"))
+    if not flows:
+        return "The server is ready, and no stream has sent a row yet."
+    served = f"{plural(flows, 'stream')} {'is' if flows == 1 else 'are'} served"
+    loud = f"{plural(open_, 'alarm')} {'is' if open_ == 1 else 'are'} open" if open_ else "no alarm is open"
+    return f"{served}, and {loud}.".replace(SPACE, " ")
+
+
+def tiles(record: Record) -> str:
+    """The big numbers of the whole server."""
+    load, flows = mapping(record, "load"), entries(record, "streams")
+    made = [tile("rows answered", count(number(load.get("rows"))), said_requests(load))] if load else []
+    right = [(number(mapping(s, "truth").get("value")), number(mapping(s, "truth").get("labels"))) for s in flows]
+    known = [(value, labels) for value, labels in right if value is not None and labels]
+    if known:
+        labels = sum(n for _, n in known)
+        value = sum(v * n for v, n in known) / labels
+        made.append(tile("right, by late labels", percent(value), f"{plural(labels, 'label')}, each stream by its own"))
+    guessed = [
+        (v, number(s.get("rows")) or 0) for s in flows if (v := number(mapping(s, "estimate").get("value"))) is not None
+    ]
+    if guessed and (rows := sum(n for _, n in guessed)):
+        made.append(tile("right, as estimated", percent(sum(v * n for v, n in guessed) / rows), "without labels"))
+    if (slow := number(load.get("p99"))) is not None:
+        made.append(tile("99 of 100 requests", duration(slow), f"half within {duration(number(load.get('p50')))}"))
+    return f'<dl class="tiles">{"".join(made)}</dl>' if made else ""
+
+
+def said_requests(load: Record) -> str:
+    """How many requests, and how many of them failed."""
+    failed = number(load.get("failed"))
+    said = plural(number(load.get("requests")), "request")
+    return said + (f", {count(failed)} of them failed" if failed else ", none failed")
+
+
+def alarms(record: Record) -> str:
+    """What is open, what to do about it, and a button to close it."""
+    shown = []
+    for alarm in entries(record, "alarms"):
+        times, about = (
+            number(alarm.get("times")) or 1,
+            f"alarm {alarm.get('kind')} of {alarm.get('stream') or 'the server'}",
+        )
+        when = f"{alarm.get('stream') or 'server'} · since {date(alarm.get('first'))}" + (
+            f" · {count(times)} times" if times > 1 else ""
+        )
+        close = ""
+        if record.get("may") == "admin":
+            close = sends(
+                "/alarms/close", str(record.get("token", "")), button("Close", about), number=alarm.get("number")
+            )
+        shown.append(
+            f'<li><p class="note">{escape(when)}</p><p><strong>{escape(alarm.get("text", ""))}</strong></p>'
+            f"<p>{escape(alarm.get('todo', ''))}</p>{close}</li>"
+        )
+    return (
+        section(
+            "alarms",
+            "Alarms",
+            "What a person should look at, the newest first.",
+            f'<ul class="plain">{"".join(shown)}</ul>',
+        )
+        if shown
+        else ""
+    )
+
+
+def share(value: Record) -> str:
+    """A share with its interval."""
+    if number(value.get("value")) is None:
+        return percent(None)
+    low, high = number(value.get("low")), number(value.get("high"))
+    span = f" ({percent(low, 0)} to {percent(high, 0)})" if low is not None and high is not None else ""
+    return percent(number(value.get("value"))) + span
+
+
+def streams(record: Record) -> str:
+    """Each stream in a line."""
+    head = ["stream", "rows", "labels", "right, by labels", "right, estimated", "served by", "alarms", "last row"]
+    rows = []
+    for flow in entries(record, "streams"):
+        name = escape(f"{flow['owner']} / {flow['name']}" if flow.get("owner") else flow.get("name", ""))
+        rows.append(
+            [
+                f'<a href="{escape(flow["href"])}">{name}</a>' if flow.get("href") else name,
+                count(number(flow.get("rows"))),
+                count(number(flow.get("labels"))),
+                share(mapping(flow, "truth")),
+                share(mapping(flow, "estimate")),
+                "adapted" if flow.get("adapted") else "source",
+                count(number(flow.get("alarms")) or 0),
+                escape(date(flow["last"])) if flow.get("last") else "",
+            ]
+        )
+    if not rows:
+        return section(
+            "streams", "Streams", "", note("None yet: the first row that is sent under a name makes its stream.")
+        )
+    adapted = sum(bool(flow.get("adapted")) for flow in entries(record, "streams"))
+    return section(
+        "streams",
+        "Streams",
+        f"Adapted answers are served in {plural(adapted, 'stream')} of {count(len(rows))}.",
+        grid(head, rows),
+    )
+
+
+def versions(record: Record) -> str:
+    """Which versions there are, which one serves, and the way back."""
+    token, admin, rows = str(record.get("token", "")), record.get("may") == "admin", []
+    for version in entries(record, "versions"):
+        model, numbered = str(version.get("model", "")), str(version.get("number", ""))
+        act = ""
+        if admin and version.get("role") != "serving":
+            act = sends(
+                "/versions/promote",
+                token,
+                button("Serve", f"version {numbered} of {model}"),
+                model=model,
+                number=numbered,
+            )
+        rows.append(
+            [
+                escape(f"{model} {numbered}"),
+                escape(version.get("role") or ""),
+                percent(number(version.get("accuracy"))),
+                escape(date(version["made"])) if version.get("made") else "",
+                escape(version.get("note") or ""),
+                act,
+            ]
+        )
+    if not rows:
+        return ""
+    head = ["version", "now", "when trained", "made", "note", ""]
+    back = [
+        sends("/versions/back", token, button("Roll back", f"{model} to the version before"), model=model)
+        for model in dict.fromkeys(str(version.get("model", "")) for version in entries(record, "versions"))
+        if admin and sum(str(v.get("model")) == model for v in entries(record, "versions")) > 1
+    ]
+    return section(
+        "versions",
+        "Versions",
+        "The accuracy is that on rows held out when each was trained.",
+        grid(head, rows) + "".join(back),
+    )
+
+
+def sign_in(title: str, problem: str = "") -> str:
+    """The page that asks for a key.
+
+    >>> 'type="password"' in sign_in("gas")
+    True
+    """
+    wrong = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
+    field = '<label for="key">Key</label>'
+    field += '<input id="key" name="key" type="password" autocomplete="current-password" required>'
+    form = f'<form method="post" action="/login"><p class="field">{field}</p>{button("Sign in")}</form>'
+    about = note("A key is made with `aet keys add`, and shown once.")
+    return shell(title, "", f"{wrong}{form}{about}", [], "", "Made by aet.", forms=True)

@@ -1,0 +1,66 @@
+"""The page of one stream of a running server: what it asks of a person, above its report as it stands now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aet.errors import DataError
+from aet.report.blocks import section
+from aet.report.forms import button, labelling, sends
+from aet.report.page import drawn, shell
+from aet.report.text import date, entries, escape, mapping, number, plural
+from aet.report.tiles import headline
+
+Record = Mapping[str, Any]
+
+
+def stream_page(record: Record, controls: Record) -> str:
+    """One stream: what it asks of a person, and under it its report as it stands now.
+
+    Args:
+        record: as `render` takes it.
+        controls: `title`, `token`, `may`, `home`; `action`, the address its forms are sent to; `asked` as in
+            `aet.report.forms.labelling`; `undone`, how many changes can be undone.
+
+    Raises:
+        DataError: `action` is missing.
+    """
+    if "action" not in controls:
+        raise DataError(
+            "The page of a stream needs the address of its forms. Expected 'action' among the controls; add it."
+        )
+    return shell(
+        title=str(controls.get("title", record.get("title", ""))),
+        subtitle=f"as of {date(controls['now'])} UTC" if controls.get("now") else "",
+        headline=f'<p class="note"><a href="{escape(controls.get("home", "/"))}">All streams</a></p>{headline(record)}',
+        sections=[part for part in (asked(controls), steering(controls), *drawn(record)) if part],
+        words="",
+        made="Made by aet.",
+        forms=True,
+    )
+
+
+def asked(controls: Record) -> str:
+    """The rows worth a label, with a field for each; a button that asks for more."""
+    action, token = str(controls["action"]), str(controls.get("token", ""))
+    if controls.get("may") not in ("feedback", "admin"):
+        return ""
+    form = labelling(mapping(controls, "asked"), f"{action}/labels", token)
+    more = sends(f"{action}/ask", token, button("Ask for 8 more rows"), count=8)
+    waiting = len(entries(mapping(controls, "asked"), "rows"))
+    wait = f"{plural(waiting, 'row')} {'waits' if waiting == 1 else 'wait'}"
+    said = f"{wait} for a true answer: each trains the stream and tests it."
+    return section("asked", "Rows worth a label", said if waiting else "No row waits for a label.", form + more)
+
+
+def steering(controls: Record) -> str:
+    """Back by a step, or to the source."""
+    if controls.get("may") != "admin":
+        return ""
+    action, token = str(controls["action"]), str(controls.get("token", ""))
+    undone = int(number(controls.get("undone")) or 0)
+    undo = sends(f"{action}/undo", token, button("Undo the last change"), steps=1) if undone else ""
+    reset = sends(f"{action}/reset", token, button("Back to the source"))
+    said = f"{plural(undone, 'change')} can be undone." if undone else "Nothing can be undone."
+    return section("steering", "Take it back", said, f'<div class="buttons">{undo}{reset}</div>')

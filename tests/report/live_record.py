@@ -7,7 +7,6 @@ def make_overview(**changes):
         "title": "Gas <sensors>",
         "now": "2026-01-02T03:04:05+00:00",
         "since": "2026-01-01T00:00:00+00:00",
-        "token": "t0k<en",
         "may": "admin",
         "load": {"rows": 12_345, "requests": 678, "failed": 2, "p50": 0.004, "p99": 0.021},
         "streams": [
@@ -58,7 +57,6 @@ def make_controls(**changes):
     return {
         "title": "plant / site-2",
         "now": "2026-01-02T03:04:05+00:00",
-        "token": "t0ken",
         "may": "admin",
         "home": "/",
         "action": "/page/streams/plant/site-2",

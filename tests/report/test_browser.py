@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from aet.report import write
-from aet.report.live import overview, sign_in
+from aet.report.live import overview
 from aet.report.live_stream import stream_page
 from tests.report.live_record import make_controls, make_overview
 from tests.report.record import make_picture, make_record
@@ -182,12 +182,11 @@ def test_it_prints(folder):
     assert 4 <= pages <= 14
 
 
-@pytest.mark.parametrize("name", ["overview", "stream", "sign_in"])
+@pytest.mark.parametrize("name", ["overview", "stream"])
 def test_the_live_pages_fit_and_have_room_for_a_finger(folder, name):
     made = {
         "overview": lambda: overview(make_overview(title="A" * 200)),
         "stream": lambda: stream_page(hard_record(), make_controls(title="plant / " + "a" * 90)),
-        "sign_in": lambda: sign_in("gas", "That key is unknown. " * 20),
     }
     page = folder / f"{name}.html"
     page.write_text(made[name](), encoding="utf-8")

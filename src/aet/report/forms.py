@@ -14,11 +14,10 @@ SHOWN = 24
 LONG = 300
 
 
-def sends(action: str, token: str, content: str, **hidden: object) -> str:
-    """A form; `content` is HTML, `token` tells the server that its own page sent it."""
+def sends(action: str, content: str, **hidden: object) -> str:
+    """A form; `content` is HTML."""
     fields = "".join(
-        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
-        for name, value in {"token": token, **hidden}.items()
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in hidden.items()
     )
     return f'<form method="post" action="{escape(action)}">{fields}{content}</form>'
 
@@ -29,7 +28,7 @@ def button(words: str, about: str = "") -> str:
     return f"<button>{escape(words)}{more}</button>"
 
 
-def labelling(asked: Mapping[str, Any], action: str, token: str) -> str:
+def labelling(asked: Mapping[str, Any], action: str) -> str:
     """The rows that were asked for, each with its values and a field for the true answer; HTML.
 
     `asked`: `rows` ({"id": as JSON text, "values": {column: value}, "prediction"}), `classes` (or none: a free answer),
@@ -42,7 +41,7 @@ def labelling(asked: Mapping[str, Any], action: str, token: str) -> str:
     shown = "".join(
         row_fields(number, row, classes, str(asked.get("target", "answer"))) for number, row in enumerate(rows)
     )
-    return sends(action, token, f'{listed}<ol class="rows">{shown}</ol>{button("Send the answers")}')
+    return sends(action, f'{listed}<ol class="rows">{shown}</ol>{button("Send the answers")}')
 
 
 def many(classes: Sequence[str]) -> bool:

@@ -18,25 +18,22 @@ def overview(record: Record) -> str:
     """The first page of a server, complete HTML that loads nothing and needs no script.
 
     Args:
-        record: `title`, `now`, `since`, `token` (of its forms), `may` (a role); `load`, `streams`, `alarms`,
+        record: `title`, `now`, `since`, `may` (a role); `load`, `streams`, `alarms`,
             `versions`.
 
-    >>> page = overview({"title": "gas", "now": "2026-01-02T03:04:05+00:00", "token": "t", "streams": [{"name": "a"}]})
+    >>> page = overview({"title": "gas", "now": "2026-01-02T03:04:05+00:00", "streams": [{"name": "a"}]})
     >>> "1 stream is served, and no alarm is open." in page
     True
     """
     parts = [alarms(record), streams(record), versions(record)]
     said = f"as of {date(record['now'])} UTC" + (f" · up since {date(record['since'])}" if record.get("since") else "")
-    made = "Made by aet. " + (
-        sends("/logout", str(record.get("token", "")), button("Sign out")) if record.get("may") else ""
-    )
     return shell(
         title=str(record["title"]),
         subtitle=said,
         headline=f'<p class="answer">{escape(verdict(record))}</p>{tiles(record)}',
         sections=[part for part in parts if part],
         words="",
-        made=made,
+        made="Made by aet.",
         forms=True,
     )
 
@@ -95,9 +92,7 @@ def alarms(record: Record) -> str:
         )
         close = ""
         if record.get("may") == "admin":
-            close = sends(
-                "/alarms/close", str(record.get("token", "")), button("Close", about), number=alarm.get("number")
-            )
+            close = sends("/alarms/close", button("Close", about), number=alarm.get("number"))
         shown.append(
             f'<li><p class="note">{escape(when)}</p><p><strong>{escape(alarm.get("text", ""))}</strong></p>'
             f"<p>{escape(alarm.get('todo', ''))}</p>{close}</li>"
@@ -156,14 +151,13 @@ def streams(record: Record) -> str:
 
 def versions(record: Record) -> str:
     """Which versions there are, which one serves, and the way back."""
-    token, admin, rows = str(record.get("token", "")), record.get("may") == "admin", []
+    admin, rows = record.get("may") == "admin", []
     for version in entries(record, "versions"):
         model, numbered = str(version.get("model", "")), str(version.get("number", ""))
         act = ""
         if admin and version.get("role") != "serving":
             act = sends(
                 "/versions/promote",
-                token,
                 button("Serve", f"version {numbered} of {model}"),
                 model=model,
                 number=numbered,
@@ -182,7 +176,7 @@ def versions(record: Record) -> str:
         return ""
     head = ["version", "now", "when trained", "made", "note", ""]
     back = [
-        sends("/versions/back", token, button("Roll back", f"{model} to the version before"), model=model)
+        sends("/versions/back", button("Roll back", f"{model} to the version before"), model=model)
         for model in dict.fromkeys(str(version.get("model", "")) for version in entries(record, "versions"))
         if admin and sum(str(v.get("model")) == model for v in entries(record, "versions")) > 1
     ]
@@ -192,17 +186,3 @@ def versions(record: Record) -> str:
         "The accuracy is that on rows held out when each was trained.",
         grid(head, rows) + "".join(back),
     )
-
-
-def sign_in(title: str, problem: str = "") -> str:
-    """The page that asks for a key.
-
-    >>> 'type="password"' in sign_in("gas")
-    True
-    """
-    wrong = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
-    field = '<label for="key">Key</label>'
-    field += '<input id="key" name="key" type="password" autocomplete="current-password" required>'
-    form = f'<form method="post" action="/login"><p class="field">{field}</p>{button("Sign in")}</form>'
-    about = note("A key is made with `aet keys add`, and shown once.")
-    return shell(title, "", f"{wrong}{form}{about}", [], "", "Made by aet.", forms=True)

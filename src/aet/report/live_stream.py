@@ -20,7 +20,7 @@ def stream_page(record: Record, controls: Record) -> str:
 
     Args:
         record: as `render` takes it.
-        controls: `title`, `token`, `may`, `home`; `action`, the address its forms are sent to; `asked` as in
+        controls: `title`, `may`, `home`; `action`, the address its forms are sent to; `asked` as in
             `aet.report.forms.labelling`; `undone`, how many changes can be undone.
 
     Raises:
@@ -43,11 +43,11 @@ def stream_page(record: Record, controls: Record) -> str:
 
 def asked(controls: Record) -> str:
     """The rows worth a label, with a field for each; a button that asks for more."""
-    action, token = str(controls["action"]), str(controls.get("token", ""))
+    action = str(controls["action"])
     if controls.get("may") not in ("feedback", "admin"):
         return ""
-    form = labelling(mapping(controls, "asked"), f"{action}/labels", token)
-    more = sends(f"{action}/ask", token, button("Ask for 8 more rows"), count=8)
+    form = labelling(mapping(controls, "asked"), f"{action}/labels")
+    more = sends(f"{action}/ask", button("Ask for 8 more rows"), count=8)
     waiting = len(entries(mapping(controls, "asked"), "rows"))
     wait = f"{plural(waiting, 'row')} {'waits' if waiting == 1 else 'wait'}"
     said = f"{wait} for a true answer: each trains the stream and tests it."
@@ -58,9 +58,9 @@ def steering(controls: Record) -> str:
     """Back by a step, or to the source."""
     if controls.get("may") != "admin":
         return ""
-    action, token = str(controls["action"]), str(controls.get("token", ""))
+    action = str(controls["action"])
     undone = int(number(controls.get("undone")) or 0)
-    undo = sends(f"{action}/undo", token, button("Undo the last change"), steps=1) if undone else ""
-    reset = sends(f"{action}/reset", token, button("Back to the source"))
+    undo = sends(f"{action}/undo", button("Undo the last change"), steps=1) if undone else ""
+    reset = sends(f"{action}/reset", button("Back to the source"))
     said = f"{plural(undone, 'change')} can be undone." if undone else "Nothing can be undone."
     return section("steering", "Take it back", said, f'<div class="buttons">{undo}{reset}</div>')

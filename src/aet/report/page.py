@@ -95,6 +95,7 @@ def shell(
     links = re.findall(r'<h2 id="([\w-]+)-title">(.*?)</h2>', body)
     return Template(resource("page.html")).substitute(
         policy=policy(forms),
+        referrer="same-origin" if forms else "no-referrer",  # without one a browser says no origin when it sends a form
         title=escape(title),
         subtitle=escape(subtitle),
         headline=headline,

@@ -53,7 +53,7 @@ def make_overview(**changes):
 
 def make_controls(**changes):
     """What stands above a stream's report."""
-    rows = [{"id": f"{n}", "values": {f"s{i:02d}": i / 3 for i in range(40)}, "prediction": "ethanol"} for n in (4, 9)]
+    rows = [{"id": n, "values": {f"s{i:02d}": i / 3 for i in range(40)}, "prediction": "ethanol"} for n in (4, "b")]
     return {
         "title": "plant / site-2",
         "now": "2026-01-02T03:04:05+00:00",

@@ -60,12 +60,13 @@ def test_a_stream_is_labelled_undone_and_reset():
     assert actions(page) == [f"/page/streams/plant/site-2/{act}" for act in ("labels", "ask", "undo", "reset")]
     assert page.count("<select") == 2
     assert 'name="id-0" value="4"' in page
+    assert 'name="id-1" value="&quot;b&quot;"' in page
     assert "&lt;ethanol&gt;" in page
     assert "16 more columns" in page
     assert 'id="guard"' in page  # the report stands below
 
 
-@pytest.mark.parametrize(("role", "expected"), [("predict", []), ("feedback", ["labels", "ask"])])
+@pytest.mark.parametrize(("role", "expected"), [("predict", []), ("feedback", ["labels", "ask", "undo", "reset"])])
 def test_a_role_sees_what_it_may_do(role, expected):
     page = stream_page(make_record(), make_controls(may=role))
     assert [action.rsplit("/", 1)[1] for action in actions(page)] == expected

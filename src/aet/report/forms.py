@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,8 +32,8 @@ def button(words: str, about: str = "") -> str:
 def labelling(asked: Mapping[str, Any], action: str) -> str:
     """The rows that were asked for, each with its values and a field for the true answer; HTML.
 
-    `asked`: `rows` ({"id": as JSON text, "values": {column: value}, "prediction"}), `classes` (or none: a free answer),
-    `target`.
+    `asked`: `rows` ({"id": any JSON scalar, "values": {column: value}, "prediction"}), `classes` (or none: a free
+    answer), `target`.
     """
     rows, classes = entries(asked, "rows"), [str(name) for name in asked.get("classes") or ()]
     if not rows:
@@ -57,7 +58,7 @@ def row_fields(number: int, row: Mapping[str, Any], classes: Sequence[str], targ
     )
     facts += f"<div><dt>and</dt><dd>{len(values) - SHOWN} more columns</dd></div>" if len(values) > SHOWN else ""
     field = f"label-{number}"
-    said = f'<input type="hidden" name="id-{number}" value="{escape(row.get("id", ""))}">'
+    said = f'<input type="hidden" name="id-{number}" value="{escape(json.dumps(row.get("id")))}">'
     said += f'<label for="{field}">True {escape(target)} of row {escape(row.get("id", ""))}</label>'
     if classes and not many(classes):
         listed = "".join(map(option, classes))

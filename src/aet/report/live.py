@@ -186,3 +186,15 @@ def versions(record: Record) -> str:
         "The accuracy is that on rows held out when each was trained.",
         grid(head, rows) + "".join(back),
     )
+
+
+def refused(why: str) -> str:
+    """A page that says what could not be done, and leads back.
+
+    >>> "no stream &lt;x&gt;" in refused("There is no stream <x>.")
+    True
+    """
+    link = '<p class="note"><a href="/">All streams</a></p>'
+    return shell(
+        "aet", "", f'<p class="answer">That could not be done.</p><p role="alert">{escape(why)}</p>{link}', [], "", ""
+    )

@@ -56,7 +56,7 @@ def asked(controls: Record) -> str:
 
 def steering(controls: Record) -> str:
     """Back by a step, or to the source."""
-    if controls.get("may") != "admin":
+    if controls.get("may") not in ("feedback", "admin"):
         return ""
     action = str(controls["action"])
     undone = int(number(controls.get("undone")) or 0)

@@ -19,6 +19,7 @@ from typing import Any
 import typer
 
 from aet.errors import AetError
+from aet.ranks import leads
 
 MENDABLE, REFUSED, INTERRUPTED = 2, 3, 130
 """Exit codes."""
@@ -28,35 +29,36 @@ class Session:
     """Where a command puts what it has to say."""
 
     def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
+        self.as_json, self.speaks = as_json, leads()
         self.going_on = "The same command starts it again."
         """What to tell a person who interrupts."""
 
     @property
     def progress(self) -> bool:
         """Whether to show progress."""
-        return not self.as_json
+        return self.speaks and not self.as_json
 
     def give(self, answer: Mapping[str, Any]) -> None:
         """The one JSON object of a command."""
-        if self.as_json:
+        if self.as_json and self.speaks:
             typer.echo(json.dumps(plain(answer), ensure_ascii=False, allow_nan=False))
 
     def show(self, *shown: Any) -> None:
         """Text and tables for people."""
-        if not self.as_json:
+        if self.progress:
             console = make_console()
             for thing in shown:
                 console.print(thing, highlight=False, markup=False)
 
     def tell(self, sentence: str, colour: str = "yellow") -> None:
         """A sentence on standard error."""
-        typer.secho(sentence, fg=colour, err=True)
+        if self.speaks:
+            typer.secho(sentence, fg=colour, err=True)
 
     def fail(self, kind: str, message: str, code: int) -> typer.Exit:
         """Report what went wrong; gives the exit to raise."""
         self.give({"error": {"kind": kind, "message": message}})
-        self.tell(message, "red")
+        typer.secho(message, fg="red", err=True)
         return typer.Exit(code)
 
 

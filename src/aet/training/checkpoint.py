@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from aet.attention.state import under
 from aet.batch import Batch
 from aet.errors import RunError
+from aet.ranks import leads
 from aet.training.packed import pack_optimiser, unpack_optimiser
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def save(
     mark: str,
     switches: Sequence[Switch] = (),
 ) -> None:
-    """Write everything that the loop needs to go on."""
+    """Write everything that the loop needs to go on; of several processes the first one does."""
+    if not leads():
+        return
     from safetensors.torch import save_file
 
     tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
@@ -83,6 +86,8 @@ def partial_path(path: Path) -> Path:
 
 def remove(path: Path) -> None:
     """The run is done: nothing is left to take up."""
+    if not leads():
+        return
     for file in (path, partial_path(path)):
         file.unlink(missing_ok=True)
 

@@ -24,6 +24,7 @@ from aet.config import TrainConfig
 from aet.drift import drifted, worlds
 from aet.errors import ConfigError
 from aet.model import Model
+from aet.ranks import ranks
 from aet.training import checkpoint
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
 from aet.training.optimizers import make_optimizer, own_rate, own_schedule, to_average, to_train
@@ -56,6 +57,7 @@ def fit(
     settings, seed = model.config.train, model.config.seed
     switches, schedule = [*more, *switched_on(settings.switches)], SCHEDULES[own_schedule(settings)]
     refuse_unsuited(switches, model)
+    processes = ranks()
     device, monitor = pick_device(settings.device), monitored(settings, switches)
     lr = found_rate(model, train) if settings.lr == "auto" else own_rate(settings)
     rows_a_step = settings.batch_size * settings.accumulate
@@ -76,14 +78,20 @@ def fit(
     def backward(terms: bool = False) -> Tensor:
         """Add the gradients of the current step's rows; the same draws each time it is called within a step."""
         total = torch.zeros((), device=device)
+        before = taken_off(model) if processes.size > 1 else []
         for piece, index in enumerate(run.rows.split(settings.batch_size)):
             draw = seed + 104_729 * (run.step * settings.accumulate + piece)
             torch.manual_seed(draw)
-            rows = drifted(model, train[index], settings.drift, torch.Generator().manual_seed(draw))
+            rows = processes.share(drifted(model, train[index], settings.drift, torch.Generator().manual_seed(draw)))
+            if not len(rows):
+                continue
             with autocast(device, settings.precision):
                 loss = batch_loss(run, switches, trunk, rows.to(device), terms)
-            (loss * (len(index) / len(run.rows))).backward()
-            total += loss.detach() * len(index)
+            (loss * (len(rows) / len(run.rows))).backward()
+            total += loss.detach() * len(rows)
+        total = processes.summed([p for p in model.parameters() if p.requires_grad], total)
+        for p, grad in before:
+            p.grad = grad if p.grad is None else p.grad + grad
         return total
 
     steps = settings.epochs * steps_an_epoch
@@ -115,6 +123,7 @@ def fit(
                 for switch in switches:
                     switch.stepped(run)
 
+            processes.agree(model, epoch + 1)
             to_average(optimiser)
             loss_seen = float(total) / len(train)
             progress.epoch = epoch + 1
@@ -204,6 +213,14 @@ def batch_loss(
         term = switch.term(run, seen)
         loss = loss if term is None else loss + term
     return loss
+
+
+def taken_off(model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+    """The gradients that the weights have so far; they then have none."""
+    held = [(p, p.grad) for p in model.parameters() if p.grad is not None]
+    for p, _ in held:
+        p.grad = None
+    return held
 
 
 def relative(batch: Batch) -> Batch:

@@ -19,6 +19,7 @@ from aet.config import Config
 from aet.errors import ConfigError, DataError, RunError, nearest
 from aet.inputs.selection import select
 from aet.model import Model
+from aet.ranks import leads
 from aet.rows import check_rows
 from aet.run import load, make_folder, write_history
 from aet.schema import Schema, infer
@@ -162,7 +163,7 @@ def train_on(
     # What the settings alone show to be wrong is said before any row is read.
     switched_on(config.train.switches)
     SCHEDULES[own_schedule(config.train)]
-    started = time.monotonic()
+    started, progress = time.monotonic(), progress and leads()
     checked = check_rows(frame, schema, need_target=True)
     rows, held = split(checked.frame, schema, config.train.valid, config.seed if split_seed is None else split_seed)
     chosen, columns = select(checked.frame.iloc[rows], schema, config.columns)
@@ -219,7 +220,7 @@ def train_on(
     if compare:
         took = sum(record["seconds"] for record in history)
         model.report["worth"] = worth(model, fresh, took, out, progress, checked.frame.iloc[rows])
-    if out is not None:
+    if out is not None and leads():
         model.save(out)
         write_history(out, history)
         for file in (CHECKPOINT, PRETRAINED):

@@ -79,11 +79,14 @@ def known_of(resident: Resident) -> dict[str, Any]:
         one = resident.stream
         found = {"rows": one.rows, "labels": one.labels, "adapted": one.serving}
         now = one.answered.record().get("now") or []
-    best = next((line for line in now if line["side"] == "served"), None)
+    best = next((line for line in now if line["answers"] == "served"), None)
     if best is not None:
         found["estimate"] = {key: plain_cell(best[key]) for key in ("value", "low", "high")}
         right = {"value": best["truth"], "low": best["truth_low"], "high": best["truth_high"]}
-        found["truth"] = {**{key: plain_cell(value) for key, value in right.items()}, "labels": one.labels}
+        found["truth"] = {
+            **{key: plain_cell(value) for key, value in right.items()},
+            "labels": plain_cell(best["labels"]),
+        }
     return found
 
 

@@ -169,5 +169,7 @@ def answers(given: dict[str, str]) -> list[Label]:
                 raise DataError(
                     f"The field {field!r} comes without the id of its row. Send the form from the page."
                 ) from error
+            if not isinstance(known, str | int | float):
+                raise DataError(f"The id of {field!r} is a text or a number. Send the form from the page.")
             found.append(Label(known, text))
     return found

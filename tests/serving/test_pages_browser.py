@@ -1,4 +1,4 @@
-"""A page in a real browser: its form is sent under its own policy, and the server takes where it came from for its own."""
+"""A page in a real browser: its form is sent under its own policy, and the server takes it for one of its own pages."""
 
 from __future__ import annotations
 

@@ -46,6 +46,10 @@ class ForgottenRow(FeedbackError, KeyError):
     """A late label came for a row that was served but is no longer kept."""
 
 
+class StoreError(AetError, OSError):
+    """What is written down in service cannot be reached or written: disk full, database gone, file damaged or newer."""
+
+
 class UpdateRefused(AetError, ValueError):
     """An update forgets more than its gate allows, and no model was written. `report` holds its figures."""
 

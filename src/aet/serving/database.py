@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,20 @@ import sqlalchemy as sa
 from sqlalchemy import JSON, Column, ForeignKey, Integer, LargeBinary, MetaData, String, Table, Text
 
 from aet.errors import ConfigError
+from aet.serving.as_json import ID, to_json
 
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
         "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
     }
 )
+
+Json = JSON(none_as_null=True)
+Big = sa.BigInteger().with_variant(Integer, "sqlite")
+"""Of what is counted by rows; SQLite's integers are big, and number lines only if they are called so."""
 
 
 class Moment(sa.types.TypeDecorator[datetime]):
@@ -54,59 +61,74 @@ streams = Table(
     Column("owner", String(64), nullable=False),
     Column("name", String(200), nullable=False),
     Column("model", String(200), nullable=False),
-    Column("settings", JSON, nullable=False),
+    Column("settings", Json, nullable=False),
     moment("made"),
-    sa.UniqueConstraint("owner", "name", name="uq_streams_owner_name"),
+    sa.UniqueConstraint("owner", "name"),
+    sqlite_autoincrement=True,
 )
 """Flows of rows; settings are the arguments of `model.stream`."""
 
 answers = Table(
     "answers",
     metadata,
-    of_stream(primary_key=True),
-    Column("row", String(200), primary_key=True),
+    Column("number", Big, primary_key=True),
+    of_stream(nullable=False),
+    Column("row", String(ID), nullable=False),
     moment(index=True),
     Column("version", String(64), nullable=False),
-    Column("values", JSON, nullable=True),
+    Column("values", Json, nullable=True),
     Column("masked", sa.Boolean, nullable=False),
-    Column("answer", JSON, nullable=False),
+    Column("answer", Json, nullable=False),
+    sa.Index("ix_answers_stream_row", "stream", "row", "number"),
+    sqlite_autoincrement=True,
 )
 """Rows answered: the row's id as JSON, the version that answered, its values (null where rows are not kept; `masked`
-if personal data was replaced in them) and the answer."""
+if personal data was replaced in them) and the answer. An id served again is a new line: labels stay with their own."""
 
 labels = Table(
     "labels",
     metadata,
-    of_stream(primary_key=True),
-    Column("row", String(200), primary_key=True),
-    moment(index=True),
-    Column("label", JSON, nullable=False),
+    Column("number", Big, primary_key=True),
+    of_stream(nullable=False),
+    Column("answered", Big, ForeignKey("answers.number", ondelete="CASCADE"), nullable=False, unique=True),
+    moment(),
+    Column("label", Json, nullable=False),
     Column("at_random", sa.Boolean, nullable=False),
     Column("key", String(32), nullable=False),
     moment("applied", nullable=True),
+    sa.Index(
+        "ix_labels_pending",
+        "stream",
+        "number",
+        sqlite_where=sa.text("applied IS NULL"),
+        postgresql_where=sa.text("applied IS NULL"),
+    ),
+    sqlite_autoincrement=True,
 )
-"""Late labels; `applied` is null until the stream has learned them."""
+"""Late labels, numbered as they came; `applied` is null until the stream has learned them."""
 
 states = Table(
     "states",
     metadata,
-    of_stream(primary_key=True),
-    Column("number", Integer, primary_key=True),
+    Column("number", Big, primary_key=True),
+    of_stream(nullable=False, index=True),
     moment(),
     Column("reason", Text, nullable=False),
-    Column("content", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=True),
+    sqlite_autoincrement=True,
 )
-"""What a stream is at a moment: files of `Stream.save` in one archive without compression."""
+"""What a stream is at a moment: files of `Stream.save` in one archive, not compressed; null once newer ones came."""
 
 decisions = Table(
     "decisions",
     metadata,
-    Column("number", Integer, primary_key=True),
-    of_stream(index=True),
+    Column("number", Big, primary_key=True),
+    of_stream(nullable=False, index=True),
     moment(),
-    Column("rows", Integer, nullable=False),
+    Column("rows", Big, nullable=False),
     Column("kind", String(40), nullable=False),
     Column("text", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 """What adaptation and guard did and why: the stream's events."""
 
@@ -122,6 +144,7 @@ alarms = Table(
     Column("text", Text, nullable=False),
     Column("todo", Text, nullable=False),
     moment("closed", nullable=True),
+    sqlite_autoincrement=True,
 )
 """Alarms, once for each kind and stream until closed; `todo` is the runbook's line."""
 
@@ -140,41 +163,61 @@ keys = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", Big, primary_key=True),
     moment(index=True),
     Column("key", String(32), nullable=False),
     Column("act", String(40), nullable=False),
     Column("about", String(300), nullable=False),
+    sqlite_autoincrement=True,
 )
 """Who did what: never what was in a row."""
 
 
 def connect(url: str | Path) -> sa.Engine:
-    """An engine for a file (SQLite, write-ahead log, every commit on disk) or a URL, `postgresql://...`.
+    """An engine for a file (SQLite, write-ahead log) or a URL, `postgresql://...`.
 
-    >>> connect("sqlite://").dialect.name
+    A transaction is opened for reading, unless the connection's option `writes` is set; what it commits is on disk when
+    the commit returns, unless `durable` is set to False: then a crash of the process loses nothing, a loss of power may
+    take what was not followed by a durable commit.
+
+    >>> connect("store.db").dialect.name
     'sqlite'
     """
     text = str(url)
     if "://" not in text:
         text = f"sqlite:///{Path(text)}"
-    if text.startswith("postgresql://"):
-        text = text.replace("postgresql://", "postgresql+psycopg://", 1)
+    text = re.sub("^postgres(ql)?://", "postgresql+psycopg://", text)
     try:
-        engine = sa.create_engine(text, pool_pre_ping=True)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
+        address = sa.make_url(text)
+        if address.get_backend_name() not in ("sqlite", "postgresql"):
+            raise sa.exc.ArgumentError("another kind of database")
+        waits = {"connect_timeout": 5} if address.get_backend_name() == "postgresql" else {}
+        engine = sa.create_engine(address, pool_pre_ping=True, json_serializer=to_json, connect_args=waits)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as error:
         raise ConfigError(
             "The store takes a file (runs/store.db), sqlite:///FILE or postgresql://USER@HOST/NAME; "
             f"got a URL of {text.split(':', 1)[0]!r}."
         ) from error
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _pragmas)
+    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
 def _pragmas(connection: Any, _: Any) -> None:
-    """What SQLite does not do by default: read while one writes, lose nothing on a crash, keep foreign keys."""
-    cursor = connection.cursor()
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-        cursor.execute(f"PRAGMA {setting}")
-    cursor.close()
+    """What SQLite does not do by default: read while one writes, keep foreign keys, overwrite what is deleted."""
+    connection.isolation_level = None  # transactions are opened by `_begin`, not guessed by the driver
+    for setting in ("busy_timeout=5000", "journal_mode=WAL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+def _begin(connection: sa.Connection) -> None:
+    options = connection.get_execution_options()
+    durable = options.get("durable", True)
+    if connection.dialect.name == "sqlite":
+        if options.get("writes"):
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        # A transaction that reads first and writes then could find its view of the file outdated.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
+    elif not durable:
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")

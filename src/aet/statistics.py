@@ -15,12 +15,13 @@ from torch import Tensor
 from aet.attention.state import load_tensors, under
 from aet.errors import RunError
 from aet.monitoring.performance import HeldOut
+from aet.monitoring.reference import Reference
 from aet.schema import Schema
 from aet.token_moments import TokenMoments
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-HELD_OUT = "held_out."
+HELD_OUT, WATCH = "held_out.", "watch."
 
 NAMED, OTHER = 50, "other values"
 """Categories of a column that are kept by name, the commonest, and the name of all others together."""
@@ -78,6 +79,8 @@ class SourceStatistics:
     """What came of adaptation in simulated worlds (`aet.adaptation.rehearsed`)."""
     held_out: HeldOut | None = None
     """How sure and how right the answers to the held-out rows were; None for numbers, and for runs written before."""
+    watch: Reference | None = None
+    """What drift is measured against (`aet.monitoring.watching`); None for runs written before."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is a tensor, by name."""
@@ -98,6 +101,8 @@ class SourceStatistics:
         named |= self.tokens.tensors() if self.tokens else {}
         if self.held_out is not None:
             named |= {f"{HELD_OUT}{n}": torch.from_numpy(a) for n, a in self.held_out.to_arrays().items()}
+        if self.watch is not None:
+            named |= {f"{WATCH}{n}": torch.from_numpy(np.asarray(a)) for n, a in self.watch.to_arrays().items()}
         return {name: t.detach().cpu().contiguous() for name, t in named.items()}
 
     @classmethod
@@ -118,6 +123,7 @@ class SourceStatistics:
                 inputs=under("inputs.", named) or None,
                 rehearsals=under("rehearsals.", named) or None,
                 held_out=read_held_out(named),
+                watch=read_watch(named),
                 norms=stored_norms(named) or None,
                 confusion_rows=int(named["confusion_rows"]) if "confusion_rows" in named else None,
             )
@@ -138,6 +144,12 @@ def read_held_out(named: Mapping[str, Tensor]) -> HeldOut | None:
     """What `SourceStatistics.tensors` wrote of it; None where it wrote nothing."""
     own = {name: t.numpy() for name, t in under(HELD_OUT, named).items()}
     return HeldOut.from_arrays(own) if own else None
+
+
+def read_watch(named: Mapping[str, Tensor]) -> Reference | None:
+    """The same of the reference for drift."""
+    own = {name: t.numpy() for name, t in under(WATCH, named).items()}
+    return Reference.from_arrays(own) if own else None
 
 
 def stored_norms(named: Mapping[str, Tensor]) -> dict[str, Moments]:

@@ -6,6 +6,7 @@ import torch
 import aet
 from aet.attention.state import ElasticState
 from aet.levels import LEVELS
+from aet.monitoring.sketch import EDGES
 from aet.statistics import label_shares
 from aet.token_moments import LEAST
 from aet.training.activations import activations
@@ -108,7 +109,10 @@ def test_only_moments_are_kept_never_rows(scene):
     assert levels <= model.output.width * LEVELS * columns
     classes = sum(t.numel() for name, t in named.items() if name.startswith("classes."))
     assert classes <= model.output.width * 2 * model.config.model.dim * len(model.statistics.layers)
-    rest = sum(t.numel() for t in named.values()) - tokens - levels - classes
+    watch = sum(t.numel() * t.element_size() for name, t in named.items() if name.startswith("watch."))
+    assert watch < 24_000 + 12 * EDGES * columns  # the view of features, and a sketch a column
+    watch = sum(t.numel() for name, t in named.items() if name.startswith("watch."))
+    rest = sum(t.numel() for t in named.values()) - tokens - levels - classes - watch
     assert rest < 300 + 4 + 101 + 3 * DRIFTS + 2 * dials
     rows, count, dim = model.report["rows"], len(model.token_names()), model.config.model.dim
     assert tokens <= (model.output.width + rows // LEAST + 1) * count * dim + model.output.width + count

@@ -27,7 +27,7 @@ class Runs:
     """What a window of labels says about their order.
 
     statistic: (J - mean) / standard deviation over shuffles; threshold: what the statistic must reach; p: the p-value;
-    alone: whether the window holds one class, or none, and so says nothing.
+    alone: whether the window holds one class, or none, and so says nothing; rows: W.
     """
 
     statistic: float
@@ -35,6 +35,7 @@ class Runs:
     p: float
     alone: bool
     correlated: bool
+    rows: int = 0
 
 
 def label_runs(labels: Any, level: float = 0.01, lags: int = 8, shuffles: int = 199, seed: int = 0) -> Runs:
@@ -56,7 +57,7 @@ def label_runs(labels: Any, level: float = 0.01, lags: int = 8, shuffles: int = 
     if codes.ndim != 1:
         raise ConfigError(f"labels are one number or name a row: got shape {codes.shape}.")
     if len(codes) < 2 or codes.max() == 0:
-        return Runs(float("nan"), float("nan"), 1.0, True, False)
+        return Runs(float("nan"), float("nan"), 1.0, True, False, len(codes))
     rng = np.random.default_rng(seed)
     own = joins(codes[None], lags)[0]
     drawn = joins(rng.permuted(np.tile(codes, (shuffles, 1)), axis=1), lags)
@@ -64,7 +65,7 @@ def label_runs(labels: Any, level: float = 0.01, lags: int = 8, shuffles: int = 
     allowed = int(np.floor(level * (shuffles + 1) + 1e-9)) - 1  # shuffles that may reach J
     bar = float(np.sort(drawn)[::-1][allowed]) + 1
     mean, spread = float(drawn.mean()), float(drawn.std()) or 1.0
-    return Runs((own - mean) / spread, (bar - mean) / spread, p, False, p <= level)
+    return Runs((own - mean) / spread, (bar - mean) / spread, p, False, p <= level, len(codes))
 
 
 def joins(codes: npt.NDArray[np.int64], lags: int) -> npt.NDArray[np.int64]:

@@ -15,11 +15,12 @@ from aet.focus import focus
 from aet.levels import LEVELS, levels
 from aet.model import Model
 from aet.monitoring.performance import HeldOut, bounded
-from aet.statistics import SourceStatistics, describe_columns, label_shares
+from aet.statistics import SourceStatistics, describe_measured, label_shares, measured
 from aet.token_moments import LARGEST, LEAST, TokenMoments
 from aet.training.activations import activations
 from aet.training.dial_fisher import dial_fisher
 from aet.training.switches.moment_replay import token_moments
+from aet.watched import compared
 
 ROWS = 4096
 """Rows that the activation moments are taken over at most."""
@@ -37,7 +38,8 @@ def gather(
     `logits` (B, width) of the validation rows, where they are known.
     """
     index = some_rows(len(train), ROWS, model.config.seed)
-    return gathered(model, describe_columns(frame.iloc[index.numpy()], model.schema), train, index, valid, logits)
+    cells = measured(frame.iloc[index.numpy()], model.schema)
+    return gathered(model, describe_measured(cells, model.schema), train, index, valid, logits, cells)
 
 
 @torch.no_grad()
@@ -48,8 +50,11 @@ def gathered(
     index: Tensor,
     valid: Batch,
     logits: Tensor | None = None,
+    cells: pd.DataFrame | None = None,
 ) -> SourceStatistics:
-    """The same with the columns' summary at hand; `index` says which training rows the activations are taken over."""
+    """The same with the columns' summary at hand; `index` says which training rows the activations are taken over, and
+    `cells` is what was measured on rows that stand for all of them, if there are such.
+    """
     sample = train[index]
     logits = model.logits(valid) if logits is None else logits
     seen = activations(model, sample)
@@ -79,6 +84,7 @@ def gathered(
         held_out=held_out(model, valid, logits) if model.output.probable else None,
         norms=seen.norms,
         confusion_rows=None if confusion is None else len(valid),
+        watch=compared(model, cells, sample, valid, logits),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aet.commands.keys import keys
 from aet.commands.options import Data, Json, Run, Seed
 from aet.commands.session import REFUSED, session
 
@@ -18,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(keys, name="keys")
 
 
 @app.callback(invoke_without_command=True)

@@ -112,7 +112,8 @@ def test_a_run_whose_package_is_not_installed_is_not_called_damaged(run, monkeyp
 @pytest.mark.parametrize("freeze", [True, False])
 def test_frozen_only_what_follows_trains(freeze, folder):
     rows = sentences(40)
-    model = untrained(folder, inputs={"text": {"backbone": folder, "freeze": freeze}}, train={"epochs": 2})
+    text = {"backbone": folder, "tuning": "frozen" if freeze else "full"}
+    model = untrained(folder, inputs={"text": text}, train={"epochs": 2})
     before = {name: t.clone() for name, t in model.state_dict().items()}
     fit(model, model.encode(rows, target=True), model.encode(rows, target=True))
     moved = {name for name, t in model.state_dict().items() if not torch.equal(t, before[name])}
@@ -122,7 +123,7 @@ def test_frozen_only_what_follows_trains(freeze, folder):
 
 def test_a_frozen_network_stays_so_beside_switches_that_freeze_and_thaw(folder):
     rows = sentences(40)
-    text = {"backbone": folder, "freeze": True}
+    text = {"backbone": folder, "tuning": "frozen"}
     on = {"epochs": 1, "switches": {"lora": {"inputs": True}}}
     model = untrained(folder, inputs={"text": text}, model={"dim": 4, "depth": 1, "heads": 2}, train=on)
     batch = model.encode(rows, target=True)

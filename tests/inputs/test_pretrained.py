@@ -109,7 +109,7 @@ def test_windows_are_read_one_by_one(folders):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"vocabulary": 50, "backbone": "minilm"}, {"rate": 0.1}, {"freeze": True}, {"windows": 2}]
+    "settings", [{"vocabulary": 50, "backbone": "minilm"}, {"rate": 0.1}, {"tuning": "frozen"}, {"windows": 2}]
 )
 def test_settings_that_would_do_nothing_are_errors(settings):
     with pytest.raises(ConfigError, match=rf"inputs.text.{next(iter(settings))} does nothing"):

@@ -1,12 +1,14 @@
 """Words: pieces that know their word, first pieces in front, casing that the tokenizer loses."""
 
+import time
+
 import pandas as pd
 import pytest
 import torch
 
 from aet.errors import ConfigError
 from aet.inputs.casing import CASINGS, casing
-from aet.inputs.pieces import Marks
+from aet.inputs.pieces import Marks, cleaned, split
 from aet.inputs.text import START, UNKNOWN
 from aet.inputs.words import WordsInput, words_first
 from aet.schema import InputSpec
@@ -151,3 +153,22 @@ def test_a_network_without_a_piece_for_padding_reads_none(tmp_path):
     source, filled = words_first(coded[None])
     assert filled[0, :3].tolist() == [True, True, False]
     assert coded[source[0, :2], 1].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("wrong", ["d\ud83dog", "\ud83e", "dog\x00", "\x07", "\u202edog", "👩\u200d👩\u200d👧"])
+def test_a_word_is_cleaned_as_a_text_is(wrong):
+    """One idea of what no tokenizer reads, for words and for texts."""
+    part = fitted()
+    (ids,) = split(part.tokenizer, [cleaned(wrong, 99)])
+    row = part.encode(frame([[wrong, "call"]]))[0]
+    starts = row[:, 1].nonzero().flatten().tolist()
+    assert row[starts[0] : starts[1], 0].tolist() == (ids or [UNKNOWN])
+    assert part.texts(frame([[wrong, "call"]]))[0].encode("utf-8")
+
+
+def test_a_word_of_a_megabyte_is_read_as_far_as_it_fits():
+    part = fitted()
+    started = time.process_time()
+    row = part.encode(frame([["x" * 2**20, "call"]]))[0]
+    assert time.process_time() - started < 2
+    assert row[:, 1].max() == 2, "the word that follows keeps its first piece"

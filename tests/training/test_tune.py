@@ -7,12 +7,14 @@ import yaml
 import aet
 from aet.config import Config
 from aet.errors import ConfigError
+from aet.schema import infer
 from aet.training import tune as tuning
 from aet.training.space import fits, searchable, suggest
 from aet.training.switch import SWITCHES
 from aet.training.train import train_on
 
-from ..made import quick, signs
+from ..inputs.networks import network
+from ..made import quick, sentences, signs
 
 optuna = pytest.importorskip("optuna")
 
@@ -137,3 +139,42 @@ def test_another_search_in_the_folder(tmp_path):
     with pytest.raises(ConfigError, match="begun with other settings"):
         aet.tune(signs(200), "y", out=tmp_path, config=quick(3), switches=["ema", "sam"])
     assert yaml.safe_load((tmp_path / "best.yaml").read_text())["train"]["epochs"] == 2
+
+
+def text_rows():
+    return sentences(48)
+
+
+def text_config(backbone, **text):
+    return {
+        "inputs": {"text": {"backbone": str(backbone), **text}},
+        "train": {"epochs": 1, "rehearsals": 0, "lr": 0.01},
+    }
+
+
+def test_a_search_over_texts_goes_on_past_refusals(tmp_path):
+    """r_drop works on blocks, and a network that is alone has none; adalora takes more steps than there are."""
+    folder = network(tmp_path / "network")
+    study = optuna.create_study()
+    schema = infer(text_rows(), "y")
+    for number, changes in enumerate(({"switches": {"r_drop": {}}}, {"epochs": 1})):
+        config = text_config(folder, **({} if number == 0 else {"tuning": {"adalora": {"warm": 0.4, "settle": 0.5}}}))
+        config["train"] |= changes
+        trial = study.ask()
+        with pytest.raises(optuna.TrialPruned):
+            tuning.attempt(trial, text_rows(), schema, Config.read(config))
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    whys = [trial.user_attrs["why"] for trial in study.trials]
+    assert "works on the trunk's blocks" in whys[0]
+    assert "no step left to move ranks in" in whys[1]
+    found = aet.tune(
+        text_rows(), "y", out=tmp_path / "search", trials=2, config=text_config(folder, tuning="lora"), switches=["ema"]
+    )
+    assert found.model.inputs["text0"].network["tuning"]["name"] == "lora"
+    assert found.model.predict(text_rows())["prediction"].notna().all()
+
+
+def test_what_refuses_every_trial_is_said(tmp_path):
+    config = text_config("./not/here")
+    with pytest.raises(ConfigError, match=r"None of 2 trials.*same reason: .*there is no such folder"):
+        aet.tune(text_rows(), "y", out=tmp_path, trials=2, config=config, switches=[])

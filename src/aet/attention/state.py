@@ -276,8 +276,12 @@ def merge(module: M, state: ElasticState) -> M:
 
     Raises ConfigError for a batched state, which has no single set of weights, and for the state of another model.
     """
-    merged = copy.deepcopy(module)
-    parts = {part.elastic_name: part for part in elastic_modules(merged)}
+    return fold(copy.deepcopy(module), state)
+
+
+def fold(module: M, state: ElasticState) -> M:
+    """As `merge`, in place: the module's zero state then gives what `state` gave."""
+    parts = {part.elastic_name: part for part in elastic_modules(module)}
     shapes = {f"{path}.{dial}": shape for path, part in parts.items() for dial, shape in part.dial_shapes().items()}
     for name, tensor in state.items():
         if name not in shapes:
@@ -295,4 +299,4 @@ def merge(module: M, state: ElasticState) -> M:
             dials = part.completed(state.module(path))
             if dials:
                 part.fold(dials)
-    return merged
+    return module

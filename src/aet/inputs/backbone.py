@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aet.attention.layer import watching
-from aet.attention.state import active, batched, picked
+from aet.attention.state import ElasticState, active, applied, batched, elastic_modules, picked
 
 PACK = 16
 """Texts that pass through together on a CPU, where few of one length take less time than many padded to the longest."""
@@ -24,6 +24,7 @@ class Backbone(nn.Module):
 
     Windows without a piece are left out. The others are sorted by length and padded only to the longest of those they
     pass through with; answers do not depend on that, and neither do dials of a batched state, which follow their rows.
+    While `kept` is set, no window is read twice (`aet.training.kept_tokens`).
 
     Args:
         module: of transformers; takes `input_ids` and `attention_mask`.
@@ -37,6 +38,8 @@ class Backbone(nn.Module):
         super().__init__()
         self.width, self.window, self.rate_scale, self.freeze = width, window, float(rate), freeze
         self.module: Any = module
+        self.dials: Dials | None = None
+        self.kept: KeptTokens | None = None
         if freeze:
             self.requires_grad_(False).eval()
 
@@ -47,6 +50,11 @@ class Backbone(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Hidden states."""
+        with nullcontext() if self.dials is None else applied(self.dials.beside(active())):
+            return self.hidden(ids, mask)
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states under the active state."""
         rows, length = ids.shape
         windows = length // self.window
         ids, mask = ids.reshape(-1, self.window), mask.reshape(-1, self.window)  # (B·n, W)
@@ -55,7 +63,21 @@ class Backbone(nn.Module):
         order = order[lengths[order] > 0]
         if not len(order):
             return torch.zeros(rows, length, self.width, device=ids.device)
-        pieces, state = [], active()
+        kept = self.known(ids.device.type)
+        if kept is None:
+            hidden = self.passed(ids, mask, lengths, order, rows)
+        else:
+            sizes = lengths[order].tolist()
+            keys = [row[:size].tobytes() for row, size in zip(ids[order].cpu().numpy(), sizes, strict=True)]
+            missing = [place for place, key in enumerate(keys) if watching() or key not in kept.texts]
+            fresh = self.passed(ids, mask, lengths, order[missing], rows) if missing else None
+            hidden = kept.filled(keys, missing, fresh, sizes, self.window)  # (M, W, width)
+        whole = hidden.new_zeros(rows * windows, self.window, self.width)
+        return whole.index_copy(0, order, hidden).view(rows, length, self.width)
+
+    def passed(self, ids: Tensor, mask: Tensor, lengths: Tensor, order: Tensor, rows: int) -> Tensor:
+        """Hidden states (M, W, width) of the windows `order`, which are sorted by length; of `rows` rows in all."""
+        pieces, state, windows = [], active(), len(ids) // rows
         own = state is not None and batched(self.module, state)
         # Who watches norms sees each of them once, with all rows.
         for index in order.split(len(order) if watching() or ids.is_cuda else PACK):
@@ -65,6 +87,72 @@ class Backbone(nn.Module):
                     input_ids=ids[index, :most].clamp_min(0), attention_mask=mask[index, :most].long()
                 ).last_hidden_state
             pieces.append(F.pad(seen * mask[index, :most, None], (0, 0, 0, self.window - most)))
-        hidden = torch.cat(pieces)  # (M, W, width)
-        whole = hidden.new_zeros(rows * windows, self.window, self.width)
-        return whole.index_copy(0, order, hidden).view(rows, length, self.width)
+        return torch.cat(pieces)
+
+    def known(self, device: str) -> KeptTokens | None:
+        """What is kept, where it is what the network would say now: without a state, dropout, gradient or autocast."""
+        state = active()
+        if self.kept is None or (self.training and not self.freeze) or torch.is_autocast_enabled(device):
+            return None
+        if torch.is_grad_enabled() and not self.freeze:
+            return None
+        moved = state is not None and any(state.module(part.elastic_name) for part in elastic_modules(self.module))
+        return None if moved else self.kept
+
+
+class KeptTokens:
+    """Hidden states (n, width) of windows of n pieces that were read, by the numbers of their pieces.
+
+    Args:
+        limit: bytes at most.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.room, self.open = limit, True
+        self.texts: dict[bytes, Tensor] = {}
+        self.asked = self.found = 0
+
+    def filled(
+        self, keys: list[bytes], missing: list[int], fresh: Tensor | None, lengths: list[int], window: int
+    ) -> Tensor:
+        """Of the windows `keys` those kept, and `fresh` for those `missing`, which are kept while there is room."""
+        self.asked, self.found = self.asked + len(keys), self.found + len(keys) - len(missing)
+        if len(missing) == len(keys):
+            assert fresh is not None
+            hidden = fresh
+        else:
+            one = next(iter(self.texts.values()))
+            hidden = one.new_zeros(len(keys), window, one.shape[-1])
+            for place, key in enumerate(keys):
+                if (known := self.texts.get(key)) is not None:
+                    hidden[place, : len(known)] = known
+            if fresh is not None:
+                hidden[missing] = fresh.to(hidden)
+        for place in missing if self.open else ():
+            self.keep(keys[place], hidden[place, : lengths[place]])
+        return hidden
+
+    def keep(self, key: bytes, tokens: Tensor) -> None:
+        """Keep a copy while there is room."""
+        size = tokens.numel() * tokens.element_size() + len(key)
+        if size <= self.room and key not in self.texts:
+            self.room -= size
+            self.texts[key] = tokens.detach().clone()
+
+
+class Dials(nn.Module):
+    """A state as parameters: what trains where nothing else of a network does."""
+
+    def __init__(self, zero: ElasticState) -> None:
+        super().__init__()
+        self.names = list(zero)
+        self.tensors = nn.ParameterList(zero.values())
+
+    def state(self) -> ElasticState:
+        """The state."""
+        return ElasticState(dict(zip(self.names, self.tensors, strict=True)))
+
+    def beside(self, other: ElasticState | None) -> ElasticState:
+        """The state on top of another one: their sum where both move a dial."""
+        own = self.state()
+        return own if other is None else other.updated({n: t + other[n] if n in other else t for n, t in own.items()})

@@ -54,10 +54,11 @@ class Marks:
 
 
 def cleaned(text: str, most: int) -> str:
-    """At most `most` characters of a text, without what no tokenizer can read.
+    """At most `most` characters of a text, or of a word, without what no tokenizer can read.
 
-    Lone surrogates, which are no characters, become U+FFFD; control characters that are no white space go. Only of a
-    longer text is white space at its ends and in rows left out first, so that a short one stays as it is.
+    Lone surrogates, which invalid UTF-8 and JSON leave behind and which are no characters, become U+FFFD; control
+    characters that are no white space go. Only of a longer text is white space at its ends and in rows left out first,
+    so that a short one stays as it is; all that is looked at of it are its first 8 · `most` characters.
 
     >>> cleaned("a\\x00b\\ud83d c", 9), cleaned("  so   much  air ", 6)
     ('ab\ufffd c', 'so muc')

@@ -22,6 +22,7 @@ from aet.inputs.backbone import Backbone
 from aet.inputs.base import INPUTS, Input
 from aet.inputs.pieces import CHARACTERS, PAD, START, UNKNOWN, Marks, cleaned, coded, split, train_tokenizer
 from aet.inputs.pretrained import Pretrained, marks, pretrained, rebuilt, width
+from aet.inputs.tuning import FROZEN, FULL, RATES, TUNINGS, tuning
 from aet.schema import InputSpec
 
 if TYPE_CHECKING:
@@ -40,12 +41,17 @@ class TextSettings(Section):
         description="A pretrained network: minilm, a folder, or a name of the hub; None: a tokenizer trained on the "
         "data, and the trunk.",
     )
-    rate: PositiveFloat = Field(0.05, description="Learning rate of the network over that of the rest.")
-    freeze: bool = Field(False, description="Keep the network as it is, and train what follows it.")
+    rate: PositiveFloat | None = Field(
+        None,
+        description="Learning rate of the network over that of the rest; None: 0.05 where all of it trains, else 1.",
+    )
+    tuning: str | dict[str, dict[str, Any]] = Field(
+        FULL, description=f"What of the network trains: {', '.join(TUNINGS)}; or one of them with its settings."
+    )
     windows: PositiveInt = Field(1, description="Windows of a text at most, each through the network on its own.")
 
 
-WITH_BACKBONE, WITHOUT = ("rate", "freeze", "windows"), ("vocabulary",)
+WITH_BACKBONE, WITHOUT = ("rate", "tuning", "windows"), ("vocabulary",)
 """Settings that say something only with a pretrained network, or only without one."""
 
 
@@ -68,7 +74,7 @@ class TextInput(Input):
         self.marks = Marks()
         self.windows, self.length = 1, 1
         self.network: dict[str, Any] | None = None
-        """Settings of the pretrained network, its rate, whether it is frozen, its positions; None without one."""
+        """Settings of the pretrained network, its rate, what of it trains, its positions; None without one."""
         self.fresh: nn.Module | None = None
 
     @property
@@ -108,6 +114,7 @@ class TextInput(Input):
     def chosen(cls, settings: Mapping[str, Any]) -> TextSettings:
         """The user's settings; ConfigError for one that would do nothing."""
         made = TextSettings.checked(f"inputs.{cls.kind}", settings)
+        told = tuning(made.tuning, f"inputs.{cls.kind}.tuning")
         for name in WITH_BACKBONE if made.backbone is None else WITHOUT:
             if name in settings:
                 beside = "without" if made.backbone is None else "with"
@@ -116,6 +123,10 @@ class TextInput(Input):
                     f"inputs.{cls.kind}.{name} does nothing {beside} inputs.{cls.kind}.backbone. Leave it out, or "
                     f"{mend}."
                 )
+        if told["name"] == FROZEN and "rate" in settings:
+            raise ConfigError(
+                f"inputs.{cls.kind}.rate does nothing with inputs.{cls.kind}.tuning: frozen. Leave one of them out."
+            )
         return made
 
     def take(self, given: Pretrained, chosen: TextSettings) -> TextSettings:
@@ -136,8 +147,9 @@ class TextInput(Input):
                 f"{chosen.backbone!r}: expected {1 - given.marks.room(0)} or more. Raise it."
             )
         self.tokenizer, self.marks, self.fresh = given.tokenizer, given.marks, given.module
-        own = {"rate": chosen.rate, "freeze": chosen.freeze, "longest": given.longest}
-        self.network = {"settings": given.settings, **own}
+        told = tuning(chosen.tuning, f"inputs.{self.kind}.tuning")
+        rate = RATES.get(told["name"], 1.0) if chosen.rate is None else chosen.rate
+        self.network = {"settings": given.settings, "rate": rate, "tuning": told, "longest": given.longest}
         return chosen.model_copy(update={"max_pieces": most})
 
     def fit_length(self, lengths: Sequence[int], chosen: TextSettings) -> None:
@@ -164,7 +176,8 @@ class TextInput(Input):
         module: Any = rebuilt(self.network["settings"]) if self.fresh is None else self.fresh
         self.fresh, hidden = None, int(module.config.hidden_size)
         elastic = elasticize(module)
-        self.backbone = Backbone(elastic, hidden, self.window, self.network["rate"], self.network["freeze"])
+        frozen = self.network["tuning"]["name"] == FROZEN
+        self.backbone = Backbone(elastic, hidden, self.window, self.network["rate"], frozen)
         self.project = None if hidden == self.dim else nn.Linear(hidden, self.dim)
 
     def settings(self) -> dict[str, Any]:
@@ -180,7 +193,8 @@ class TextInput(Input):
         self.tokenizer = Tokenizer.from_str(settings["tokenizer"])
         self.length = int(settings["length"])
         if "network" in settings:
-            self.network, self.windows = dict(settings["network"]), int(settings["windows"])
+            kept = {"tuning": tuning(FROZEN if settings["network"].get("freeze") else FULL), **settings["network"]}
+            self.network, self.windows = kept, int(settings["windows"])
             self.marks = marks(self.tokenizer, self.network["settings"])
 
     def texts(self, frame: pd.DataFrame) -> list[str]:

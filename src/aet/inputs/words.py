@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from aet.errors import ConfigError
 from aet.inputs.base import INPUTS
 from aet.inputs.casing import CASINGS, casing
-from aet.inputs.pieces import split
+from aet.inputs.pieces import CHARACTERS, cleaned, split
 from aet.inputs.text import TextInput
 from aet.words import MOST
 
 REST = 128
 """Pieces at most that continue a word, the start among them."""
+LETTERS = CHARACTERS * REST
+"""Characters of a word that are read."""
 
 
 @INPUTS.register("words")
@@ -68,14 +70,14 @@ class WordsInput(TextInput):
 
     def texts(self, frame: pd.DataFrame) -> list[str]:
         """The words divided by blanks."""
-        return [" ".join(map(readable, words)) for words in frame[self.column]]
+        return [" ".join(cleaned(word, LETTERS) for word in words) for words in frame[self.column]]
 
     def pieces_by_word(self, cells: list[list[str]]) -> dict[str, list[int]]:
         """Pieces of each word that occurs, at least one."""
         assert self.tokenizer is not None
         words = list(dict.fromkeys(word for cell in cells for word in cell))
         unknown = self.marks.blank if self.marks.unknown is None else self.marks.unknown
-        found = split(self.tokenizer, [readable(word) for word in words])
+        found = split(self.tokenizer, [cleaned(word, LETTERS) for word in words])
         return {word: ids or [unknown] for word, ids in zip(words, found, strict=True)}
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
@@ -127,15 +129,6 @@ def continued(tokens: Tensor, values: Tensor) -> Tensor:
     sums = sums.scatter_add(1, word[..., None].expand_as(tokens), tokens * more)
     counts = tokens.new_zeros(len(tokens), MOST + 1, 1).scatter_add(1, word[..., None], more)
     return (sums / counts.clamp_min(1)).gather(1, word[..., None].expand_as(tokens))
-
-
-def readable(word: str) -> str:
-    """Half a surrogate pair, which JSON may hold and no tokenizer reads, as a question mark.
-
-    >>> readable("a\\ud83e")
-    'a?'
-    """
-    return word.encode("utf-8", "replace").decode()
 
 
 def words_first(values: Tensor) -> tuple[Tensor, Tensor]:

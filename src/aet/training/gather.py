@@ -12,6 +12,7 @@ from torch import Tensor
 from aet.batch import Batch, some_rows
 from aet.drift import drifted
 from aet.focus import focus
+from aet.inputs.backbone import Backbone
 from aet.levels import LEVELS, levels
 from aet.model import Model
 from aet.monitoring.performance import HeldOut, bounded
@@ -19,14 +20,16 @@ from aet.statistics import SourceStatistics, describe_measured, label_shares, me
 from aet.token_moments import LARGEST, LEAST, TokenMoments
 from aet.training.activations import activations
 from aet.training.dial_fisher import dial_fisher
+from aet.training.kept_tokens import keeping
 from aet.training.switches.moment_replay import token_moments
 from aet.watched import compared
 
 ROWS = 4096
 """Rows that the activation moments are taken over at most."""
 
-DRIFTS, STRONGEST, DRIFTED_ROWS = 16, 2.0, 256
-"""Simulated drifts under which held-out rows are answered, up to which strength, and at most how many rows."""
+DRIFTS, STRONGEST, DRIFTED_ROWS, DRIFTED_TEXTS = 16, 2.0, 256, 128
+"""Simulated drifts under which held-out rows are answered, up to which strength, and at most how many rows; texts that
+pass through a pretrained network are fewer, since each costs as much as hundreds of rows of numbers."""
 
 
 @torch.no_grad()
@@ -55,6 +58,20 @@ def gathered(
     """The same with the columns' summary at hand; `index` says which training rows the activations are taken over, and
     `cells` is what was measured on rows that stand for all of them, if there are such.
     """
+    with keeping(model):
+        return statistics(model, columns, train, index, valid, logits, cells)
+
+
+def statistics(
+    model: Model,
+    columns: dict[str, dict[str, Any]],
+    train: Batch,
+    index: Tensor,
+    valid: Batch,
+    logits: Tensor | None,
+    cells: pd.DataFrame | None,
+) -> SourceStatistics:
+    """The statistics, each of which passes its rows through the model."""
     sample = train[index]
     logits = model.logits(valid) if logits is None else logits
     seen = activations(model, sample)
@@ -91,7 +108,8 @@ def gathered(
 def held_out(model: Model, valid: Batch, logits: Tensor) -> HeldOut:
     """How sure and how right the answers to the held-out rows are, as they came and under simulated drifts."""
     generator = torch.Generator().manual_seed(model.config.seed)
-    some = valid[some_rows(len(valid), DRIFTED_ROWS, model.config.seed)]
+    texts = any(isinstance(part, Backbone) for part in model.inputs.modules())
+    some = valid[some_rows(len(valid), DRIFTED_TEXTS if texts else DRIFTED_ROWS, model.config.seed)]
     pairs = []
     for strength in torch.linspace(0, STRONGEST, DRIFTS + 1)[1:].tolist():
         worse = drifted(model, some, strength, generator)

@@ -27,9 +27,11 @@ from aet.model import Model
 from aet.ranks import ranks
 from aet.training import checkpoint
 from aet.training import switches as _known  # noqa: F401 (they register themselves)
+from aet.training.kept_tokens import kept_in_training
 from aet.training.optimizers import make_optimizer, own_rate, own_schedule, to_average, to_train
 from aet.training.schedule import SCHEDULES
 from aet.training.switch import Pass, Run, Switch, refuse_unsuited, switched_on
+from aet.training.tunings import tunings
 
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY = 5.0
@@ -47,7 +49,8 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train `model` in place on encoded rows; returns one record an epoch, the best weights end up in the model.
 
-    `more` are switches before those of the settings. The learning rate of the run is then in `model.report`.
+    `more` are switches before those of the settings; a network that trains in part adds one (`tunings`). The learning
+    rate of the run is then in `model.report`.
 
     The validation figure that decides is the mean of that on the rows as they are and on a drifted copy of them. Row
     weights are divided once by their mean over all training, or all validation, rows: weight 2 is the row given twice
@@ -55,7 +58,8 @@ def fit(
     checked, for switches that read them otherwise.
     """
     settings, seed = model.config.train, model.config.seed
-    switches, schedule = [*more, *switched_on(settings.switches)], SCHEDULES[own_schedule(settings)]
+    chosen, schedule = switched_on(settings.switches), SCHEDULES[own_schedule(settings)]
+    switches = [*more, *tunings(model, chosen), *chosen]
     refuse_unsuited(switches, model)
     processes = ranks()
     device, monitor = pick_device(settings.device), monitored(settings, switches)
@@ -96,7 +100,7 @@ def fit(
 
     steps = settings.epochs * steps_an_epoch
     run = Run(model, optimiser, train, valid, steps, backward, switches=switches, frame=frame, folder=folder)
-    with own_random():
+    with own_random(), kept_in_training(model, train, (valid, worn), settings.drift, settings.epochs):
         torch.manual_seed(seed)
         for switch in switches:
             switch.begin(run)

@@ -188,7 +188,7 @@ def make_optimizer(settings: TrainConfig, groups: Groups) -> torch.optim.Optimiz
     if found.finds and any("scale" in group for group in groups):
         raise ConfigError(
             f"The optimiser {name!r} finds one size of step for all weights, and a pretrained network takes smaller "
-            "ones than the rest. Set inputs.text.rate: 1, or inputs.text.freeze: true, or choose another optimiser."
+            "ones than the rest. Set inputs.text.rate: 1, or inputs.text.tuning: frozen, or choose another optimiser."
         )
     check_settings(name, found.kind, settings.optimizer_settings)
     given, lr = {**found.settings, **settings.optimizer_settings}, own_rate(settings)

@@ -109,6 +109,8 @@ class Switch:
     wrong labels among the validation rows make the loss punish a model for being sure of the right answer."""
     reads: ClassVar[tuple[str, ...]] = ("summary", "tokens")
     """Outputs beside which it makes sense, by what they read (`Output.reads`)."""
+    holds_inputs: ClassVar[bool] = False
+    """Whether what makes tokens of columns stays as it is while it is on."""
     searched: ClassVar[bool] = True
     """Whether `aet tune` tries it; not where it is meant for going on from a trained model or network."""
 

@@ -36,6 +36,7 @@ from aet.training.schedule import SCHEDULES
 from aet.training.split import split
 from aet.training.switch import switched_on
 from aet.training.switches.ewc import FISHER, fisher
+from aet.training.tunings import tunings
 from aet.training.worth import FOLDER as COMPARE
 from aet.training.worth import worth
 
@@ -211,7 +212,7 @@ def train_on(
         "valid": model.output.metrics(logits, valid_rows.target),
         "columns": columns if model.gate is None else {**columns, "weights": model.column_weights()},
         "history": history,
-        "switches": switch_records(config, history),
+        "switches": switch_records(model, history),
         "seconds": round(time.monotonic() - started, 3),
         **({"mark": mark} if mark else {}),
     }
@@ -241,9 +242,10 @@ def made_before(folder: Path, mark: str) -> Model | None:
     return model if model.report.get("mark") == mark else None
 
 
-def switch_records(config: Config, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each switch and mechanism that was on, its settings, and what it did."""
-    acted, on = history[-1].get("acted", {}), {**config.train.switches, **config.model.attention}
+def switch_records(model: Model, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each switch and mechanism that was on, what trained of a network, their settings, and what they did."""
+    acted, config = history[-1].get("acted", {}), model.config
+    on = {**{s.name: s.settings for s in tunings(model)}, **config.train.switches, **config.model.attention}
     return [{"name": name, "settings": settings, "acted": acted[name]} for name, settings in on.items()]
 
 

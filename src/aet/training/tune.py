@@ -129,7 +129,7 @@ def search(
             f"No trial was finished in {minutes:g} minutes: expected one at least. Give more time, fewer epochs "
             "(train.epochs) or a smaller model; the same command goes on with what was begun."
             if minutes is not None
-            else f"None of {trials} trials came to its end: {out / TRIALS} says what stopped them. Give more trials."
+            else f"None of {trials} trials came to its end. {refusal(study)}{out / TRIALS} says what stopped each."
         )
     return concluded(study, inside, outside, schema, base, out)
 
@@ -197,6 +197,13 @@ def attempt(trial: Trial, frame: pd.DataFrame, schema: Schema, config: Config) -
 def finished(study: Study) -> list[FrozenTrial]:
     """Trials that ended, stopped early or not; one that was interrupted is as if it had not been."""
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
+
+
+def refusal(study: Study) -> str:
+    """Why trials did not train, where all have the same reason: it is then in what stays as given."""
+    reasons = {trial.user_attrs.get("why") for trial in finished(study)}
+    only = reasons.pop() if len(reasons) == 1 else None
+    return f"All for the same reason: {only} " if only else "Give more trials. "
 
 
 def best_of(study: Study) -> float | None:

@@ -30,6 +30,7 @@ class MomentReplay(Switch):
 
     name = "moment_replay"
     searched = False
+    holds_inputs = True
     defaults: ClassVar[dict[str, Any]] = {"alpha": 1.0, "rows": 64}
     excludes = ("unfreeze",)
 

@@ -11,6 +11,7 @@ import typer
 
 from aet.commands.keys import keys
 from aet.commands.options import Data, Json, Run, Seed
+from aet.commands.serve import serve
 from aet.commands.session import REFUSED, session
 
 app = typer.Typer(
@@ -341,6 +342,9 @@ def demo(
         path = replayed.keep(result, folder / "report.html", folder / "stream")
         here.give({"train": show.trained(model, folder), **show.streamed(result, path, folder / "stream")})
         here.show(show.stream_table(result.record), show.verdict(result), f"Report: {path}")
+
+
+app.command(epilog="Example: aet serve runs/gas --port 8000")(serve)
 
 
 def main() -> None:

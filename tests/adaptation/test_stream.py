@@ -11,8 +11,9 @@ import torch
 
 import aet
 from aet.adaptation import METHODS, Feedback, Stream
+from aet.adaptation.sampled import SAMPLE, Sampled
 from aet.adaptation.stream import HISTORY
-from aet.adaptation.trace import EVENTS, SAMPLE
+from aet.adaptation.trace import EVENTS
 from aet.errors import ConfigError, FeedbackError, ForgottenRow
 from tests.adaptation.models import SPECIAL, batch_of, everything, frame_of, inputs, served, three
 
@@ -252,17 +253,15 @@ class TestBounds:
         assert sum(t.numel() for t in stream.method.memory().values()) <= 512 * 4
 
     def test_the_sample_is_uniform_over_the_stream(self, model):
-        stream = model.stream(adapt="source")
-        trace = stream.trace
         counts = np.zeros(8)
         for seed in range(3):
-            trace.sample, trace._seen, trace._rng = None, 0, np.random.default_rng(seed)
+            sampled = Sampled(model.schema, seed)
             for start in (0, 3000, 6000, 14_000):
                 rows = np.arange(start, {0: 3000, 3000: 6000, 6000: 14_000, 14_000: 16_000}[start], dtype=float)
-                trace.saw(pd.DataFrame(dict.fromkeys("abcd", rows)))
-            assert len(trace.sample) == SAMPLE
-            assert trace.sample["a"].is_unique
-            counts += np.bincount((trace.sample["a"] // 2000).astype(int), minlength=8)
+                sampled.saw(pd.DataFrame(dict.fromkeys("abcd", rows)))
+            assert len(sampled.rows) == SAMPLE
+            assert sampled.rows["a"].is_unique
+            counts += np.bincount((sampled.rows["a"] // 2000).astype(int), minlength=8)
         expected = 3 * SAMPLE / 8
         assert (np.abs(counts - expected) < 5 * expected**0.5).all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -22,6 +23,20 @@ METHODS: Registry[type[Method]] = Registry("adaptation method")
 
 RADIUS = 5.0
 """Trust region: no element of an elastic state ever moves further from the source."""
+
+
+_SOURCES: WeakKeyDictionary[Model, ElasticState] = WeakKeyDictionary()
+
+
+def source_state(model: Model) -> ElasticState:
+    """The model's zero state. Its tensors, which are never written in place, are those of all streams of the model: a
+    thousand streams would hold some hundred tensors each that say nothing.
+    """
+    known, weight = _SOURCES.get(model), next(model.parameters())
+    some = next(iter(known.values()), None) if known else None
+    if known is None or some is None or (some.device, some.dtype) != (weight.device, weight.dtype):
+        known = _SOURCES[model] = ElasticState.zeros(model)
+    return ElasticState(known)
 
 
 class Method:
@@ -59,7 +74,7 @@ class Method:
 
     def reset(self) -> None:
         """Back to the source."""
-        self.state = ElasticState.zeros(self.model)
+        self.state = source_state(self.model)
 
     @property
     def follows(self) -> str:

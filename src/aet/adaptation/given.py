@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from aet.errors import FeedbackError
+
+if TYPE_CHECKING:
+    from aet.model import Model
 
 
 def label_frame(labels: Sequence[Any], targets: Sequence[str]) -> pd.DataFrame:
@@ -26,6 +30,18 @@ def label_frame(labels: Sequence[Any], targets: Sequence[str]) -> pd.DataFrame:
             )
         rows.append({name: label[name] for name in targets} if fits else dict(zip(targets, label, strict=True)))
     return pd.DataFrame(rows, columns=list(targets))
+
+
+def truth(model: Model, ids: Sequence[Hashable], labels: Sequence[Any]) -> tuple[list[Hashable], Tensor]:
+    """Ids as a stream knows them, and the labels as targets (N, ...).
+
+    Raises FeedbackError unless each id has one label, and each label is one that the model can give.
+    """
+    ids, labels = [plain_id(i) for i in ids], list(labels)
+    if len(ids) != len(labels):
+        raise FeedbackError(f"Each id takes one label: got {len(ids)} ids and {len(labels)} labels.")
+    targets = model.output.encode(label_frame(labels, model.schema.targets)) if ids else torch.empty(0)
+    return ids, targets
 
 
 def plain_id(value: Any) -> Hashable:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from aet.batch import Batch
@@ -90,6 +91,20 @@ class KeptRows:
         self, ids: Sequence[Hashable], check: Callable[[Batch], None] = lambda rows: None
     ) -> tuple[Batch, np.ndarray]:
         """Rows and weights for late labels; they leave the store. Raises, as `check` may, before anything changes."""
+        positions, rows = self.awaited(ids, check)
+        weights = self.weights[positions]
+        stay = np.ones(len(self.ids), dtype=bool)
+        stay[positions] = False
+        self.select(stay)
+        remember(self.labelled, ids, self.memory)
+        return rows, weights
+
+    def awaited(
+        self, ids: Sequence[Hashable], check: Callable[[Batch], None] = lambda rows: None
+    ) -> tuple[npt.NDArray[np.int64], Batch]:
+        """Places and rows, all of which are kept and have no label: else FeedbackError, or ForgottenRow for one that
+        was served. Nothing changes.
+        """
         seen: set[Hashable] = set()
         for known in ids:
             if known in seen or known in self.labelled:
@@ -106,13 +121,9 @@ class KeptRows:
                     "in the `id` column of its answers."
                 )
         positions = np.array([self.place[known] for known in ids], dtype=np.int64)
-        rows, weights = self.batch[torch.from_numpy(positions)], self.weights[positions]
+        rows = self.batch[torch.from_numpy(positions)]
         check(rows)
-        stay = np.ones(len(self.ids), dtype=bool)
-        stay[positions] = False
-        self.select(stay)
-        remember(self.labelled, ids, self.memory)
-        return rows, weights
+        return positions, rows
 
 
 def remember(memory: OrderedDict[Hashable, None], ids: Sequence[Any], limit: int) -> None:

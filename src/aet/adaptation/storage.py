@@ -59,7 +59,8 @@ def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)  # of the stream as it was when it was saved here before
     stream.state.save(folder / "state.safetensors")
-    memory = {name: t.cpu().contiguous() for name, t in stream.method.memory().items()}
+    # Copies: parts of a method may share a tensor, which safetensors does not write twice.
+    memory = {name: t.detach().cpu().clone().contiguous() for name, t in stream.method.memory().items()}
     save_file(memory, str(folder / "memory.safetensors"))
     (folder / "rows.safetensors").unlink(missing_ok=True)  # an earlier save may have left rows there
     if rows and len(stream.kept):

@@ -17,17 +17,17 @@ from torch import Tensor
 from aet.adaptation.answered import Answered
 from aet.adaptation.ask import LOOKED, candidates, draw
 from aet.adaptation.base import METHODS, Method
-from aet.adaptation.given import label_frame, plain_id
+from aet.adaptation.given import plain_id, truth
 from aet.adaptation.guard import GUARDS, WAIT, Guard
 from aet.adaptation.kept import KeptRows, remember
 from aet.adaptation.serving import UNLABELLED, Choice, chosen, reason
 from aet.adaptation.snapshot import Snapshot
 from aet.adaptation.summaries import summaries
+from aet.adaptation.together import Part, answer_together
 from aet.adaptation.trace import Trace
-from aet.answering import answer_frame
 from aet.attention.state import ElasticState, applied, merge
 from aet.batch import Batch
-from aet.errors import ConfigError, FeedbackError, nearest
+from aet.errors import ConfigError, nearest
 from aet.model import Model
 from aet.rows import Checked
 
@@ -139,46 +139,33 @@ class Stream:
         """`predict`, piece by piece: files are read and answered in bounded memory."""
         for frame in self.model.pieces(source, rows):
             with self._lock:
-                answers = self._predict(frame, proba)
+                answers, (part,) = answer_together([self], frame, [len(frame)], proba)
+                part.learn()
             yield answers
 
-    def _predict(self, frame: pd.DataFrame, proba: bool) -> pd.DataFrame:
-        checked = self.model.check(frame, first=self.rows + 1)
-        batch = self.model.encode(checked.frame)
+    def _read(self, part: Part) -> None:
+        """Take from rows what acts on them, and choose who answers."""
         if self.transductive:
-            self._move(lambda: self.method.learn(batch), "adapted to a batch before answering it")
-        self._move(lambda: self.method.propose(batch), "moments of a batch", remember=False)
-        choice, started = self._decided().for_rows(len(batch)), time.perf_counter()
-        state, serving = choice.state, choice.state is not None
-        source = None if serving and not self.compare else self.model.logits(batch)
-        served = source if state is None else choice.corrected(self._adapted(batch, state))
-        assert served is not None
-        self.trace.passes["served"] += len(batch) * (1 + (serving and self.compare))
-        self.trace.seconds["answering"] += time.perf_counter() - started
-        if self.watch is not None:
-            source = self.model.logits(batch) if source is None else source
-            alike = state is self.method.state and choice.correct is None
-            proposal = served if alike else self._adapted(batch, self.method.state)
-            self.watch(checked, source, proposal, served, serving)
-        if not self.transductive:
-            self._move(lambda: self.method.learn(batch), "adapted to a batch")
-        answers = self.model.output.answers(served, proba)
-        answers = self.model.output.finished(answers, checked.frame)
-        answers.insert(2, "served_by", "proposal" if serving else "source")
-        named: Any = None if source is None or not self.compare else self.model.output.answers(source)["prediction"]
-        answers.insert(3, "source_prediction", named)
-        ids = self.model.ids(checked, self.rows, len(frame))
-        good = [ids[i] for i in checked.kept]
-        self.kept.add(batch, good)
-        self.answered.add(good, served, source, answers["confidence"])
-        self._note(checked, frame, serving)
-        return answer_frame(checked, answers, ids, len(frame))
+            self._move(lambda: self.method.learn(part.batch), "adapted to a batch before answering it")
+        self._move(lambda: self.method.propose(part.batch), "moments of a batch", remember=False)
+        part.choice = self._decided().for_rows(len(part.batch))
 
-    def _note(self, checked: Checked, frame: pd.DataFrame, serving: bool) -> None:
-        self.rows += len(frame)
-        self.trace.saw(checked.frame)
-        self.trace.serves(serving, len(checked.kept), self.rows - len(frame))
-        for sentence in checked.problems.values():
+    def _told(self, part: Part, ids: np.ndarray, confidence: np.ndarray) -> None:
+        """Keep what was answered, for late labels and the record."""
+        assert part.served is not None
+        self.trace.passes["served"] += len(part.batch) * (1 + (part.serving and self.compare))
+        source = part.source
+        if self.watch is not None:
+            source = self.model.logits(part.batch) if source is None else source
+            alike = part.choice.state is self.method.state and part.choice.correct is None
+            proposal = part.served if alike else self._adapted(part.batch, self.method.state)
+            self.watch(part.checked, source, proposal, part.served, part.serving)
+        good = ids[part.kept].tolist()
+        self.kept.add(part.batch, good)
+        self.answered.add(good, part.served, source, confidence)
+        self.rows += part.rows
+        self.trace.serves(part.serving, len(good), self.rows - part.rows)
+        for sentence in part.problems.values():
             self.trace.event(self.rows, "quarantined", sentence)
 
     def _adapted(self, batch: Batch, state: ElasticState) -> Tensor:
@@ -254,13 +241,10 @@ class Stream:
         Raises FeedbackError (unknown id, a second label, a class the model does not know, not one tag a word) or
         ForgottenRow (no longer kept); then nothing has changed.
         """
-        ids, labels = [plain_id(i) for i in ids], list(labels)
-        if len(ids) != len(labels):
-            raise FeedbackError(f"Each id takes one label: got {len(ids)} ids and {len(labels)} labels.")
+        ids, targets = truth(self.model, ids, labels)
         if not ids:
             return
         with self._lock:
-            targets = self.model.output.encode(label_frame(labels, self.model.schema.targets))
             rows, weights = self.kept.take(ids, lambda rows: self.model.output.matches(rows.values, targets))
             rows = Batch(values=rows.values, target=targets)
             asked = [None if free else known for known, free in zip(ids, np.isnan(weights), strict=True)]
@@ -270,6 +254,26 @@ class Stream:
             self._move(lambda: self._take_in(rows, weights, asked), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
+
+    def check_feedback(self, ids: Sequence[Hashable], labels: Sequence[Any]) -> None:
+        """Raise what `feedback` would raise; nothing changes."""
+        ids, targets = truth(self.model, ids, labels)
+        with self._lock:
+            if ids:
+                self.kept.awaited(ids, lambda rows: self.model.output.matches(rows.values, targets))
+
+    def recall(self, ids: Sequence[Hashable], frame: pd.DataFrame) -> list[Hashable]:
+        """Take rows that were served before in again, so that their late labels can train; those that can be used."""
+        with self._lock:
+            checked = self.model.check(frame)
+            good = [plain_id(ids[row]) for row in checked.kept]
+            self.kept.add(self.model.encode(checked.frame), good)
+            return good
+
+    def rest(self) -> None:
+        """Let go of what is made again when it is needed: the copy of the model that a state was folded into."""
+        with self._lock:
+            self._last = self._merged = None
 
     def _source(self, rows: Batch) -> Tensor:
         """What the source says to rows whose labels came."""

@@ -6,18 +6,16 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from aet.adaptation.guard import Guard
+from aet.adaptation.sampled import Sampled
 from aet.attention.state import ElasticState
-from aet.statistics import measured
 
 if TYPE_CHECKING:
     from aet.model import Model
 
 EVENTS = 2000
-SAMPLE = 2048
 LOGS = ("events", "aside", "guard", "changes", "spans")
 
 
@@ -36,15 +34,20 @@ class Trace:
         self.served = {"source": 0, "proposal": 0}
         self.passes = dict.fromkeys(("served", "adapting", "asking", "scoring"), 0.0)
         self.seconds = dict.fromkeys(("answering", "adapting", "asking"), 0.0)
-        self.quarantined = 0
-        self.sample: pd.DataFrame | None = None
-        self._rng = np.random.default_rng(0)
-        self._seen = 0
+        self.quarantined = self.noted = 0
+        """Rows kept aside, and events, since the stream was opened."""
+        self.sampled = Sampled(model.schema)
+
+    @property
+    def sample(self) -> pd.DataFrame | None:
+        """What was measured on a uniform sample of the rows seen; None if nothing was seen."""
+        return self.sampled.rows
 
     def event(self, row: int, kind: str, text: str) -> None:
         """Something a person may want to read."""
         aside = kind == "quarantined"
         self.quarantined += aside
+        self.noted += not aside
         (self.aside if aside else self.events).append({"row": row, "kind": kind, "text": text})
 
     def weighed(self, row: int, guard: Guard) -> None:
@@ -62,26 +65,6 @@ class Trace:
         self.served[who] += rows
         if not self.spans or self.spans[-1]["who"] != who:
             self.spans.append({"row": first, "who": who})
-
-    def saw(self, frame: pd.DataFrame) -> None:
-        """Sample the rows uniformly (reservoir sampling, Vitter 1985, in blocks) and keep what is measured on them now:
-        the files that cells name may be gone by the time of the report.
-        """
-        schema, inputs = self.model.schema, frame
-        if self.sample is None or len(self.sample) < SAMPLE:
-            room = SAMPLE - (0 if self.sample is None else len(self.sample))
-            head, inputs = measured(inputs.iloc[:room], schema), inputs.iloc[room:]
-            self.sample = head if self.sample is None else pd.concat([self.sample, head], ignore_index=True)
-            self._seen += len(head)
-        if not len(inputs):
-            return
-        place = self._rng.integers(0, self._seen + 1 + np.arange(len(inputs)))
-        self._seen += len(inputs)
-        last = {int(place[row]): int(row) for row in np.flatnonzero(place < SAMPLE)}  # a later row takes the place over
-        if last:
-            stay = np.setdiff1d(np.arange(SAMPLE), list(last))
-            new = measured(inputs.iloc[list(last.values())], schema)
-            self.sample = pd.concat([self.sample.iloc[stay], new], ignore_index=True)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: everything but the sample of rows."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,6 +142,12 @@ class Masker:
                 rows |= changed
             made.isetitem(place, masked.array)
         return made, rows
+
+    def within(self, columns: Collection[str]) -> Masker:
+        """The same for a table that has only these columns: declared ones that it lacks are not missed."""
+        made = copy(self)
+        made.columns = tuple(name for name in self.columns if name in columns)
+        return made
 
     def column(self, column: pd.Series, name: str) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
         """A column of texts masked, each different text once, and which rows changed."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aet.outputs.label import LabelOutput
 from aet.serving.cells import plain_cell
 from aet.serving.residents import Resident
 from aet.serving.service import Service
@@ -77,7 +78,7 @@ def known_of(resident: Resident) -> dict[str, Any]:
     """Rows, labels, who serves, and how many answers are right: by late labels and as estimated without."""
     with resident.stream._lock:
         one = resident.stream
-        found = {"rows": one.rows, "labels": one.labels, "adapted": one.serving}
+        found: dict[str, Any] = {"rows": one.rows, "labels": one.labels, "adapted": one.serving}
         now = one.answered.record().get("now") or []
     best = next((line for line in now if line["answers"] == "served"), None)
     if best is not None:
@@ -116,7 +117,7 @@ def controls(service: Service, owner: str, name: str, may: str) -> tuple[dict[st
             "undone": undone,
             "asked": {
                 "rows": rows,
-                "classes": [str(value) for value in output.classes] if output.kind == "label" else None,
+                "classes": [str(value) for value in output.classes] if isinstance(output, LabelOutput) else None,
                 "target": ", ".join(resident.served.model.schema.targets),
             },
         }

@@ -1,0 +1,286 @@
+"""The ASGI app: routes, and errors as JSON. What the routes do is in `aet.serving.service`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp
+
+from aet.errors import AetError
+from aet.serving.batching import Batcher
+from aet.serving.forms import Asked, AskFor, Create, Feedback, Name, Predict, Predicted, Taken, Undo, Wrong
+from aet.serving.guarding import Line, guarded, need
+from aet.serving.inference import inference
+from aet.serving.keys import Caller, Keys, owner_of
+from aet.serving.limits import Limits
+from aet.serving.metrics import TYPE, Measured, Metrics
+from aet.serving.pages import pages
+from aet.serving.refusals import status_of
+from aet.serving.service import Ask, Service
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Wrong} for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 503, 504)
+}
+LOCAL = Caller("local", "admin", "local")
+Reads = Annotated[Caller, Depends(need("predict"))]
+Owner = Annotated[str | None, Query(max_length=64, description="Another's streams, for an admin.")]
+
+
+class Answer(JSONResponse):
+    """JSON in ASCII: half a surrogate pair in a text that came in must not break the answer."""
+
+    def render(self, content: Any) -> bytes:
+        """As bytes."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+class Open:
+    """In the place of `Keys` where there are none: whoever reaches the server may do everything."""
+
+    def remembers(self, token: str) -> bool:
+        """Nothing has to be looked up."""
+        return True
+
+    def caller(self, token: str) -> Caller:
+        """Everyone is the same."""
+        return LOCAL
+
+
+class Straight(APIRoute):
+    """A route for rows: its body is read and checked in one go, which takes a quarter of the time of going through
+    FastAPI's dependencies. What it asks for is still what its function says.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Body and caller to the function."""
+        form: Any = self.body_field.field_info.annotation if self.body_field else None
+        who = need("predict")
+        assert form is not None
+        read = form.model_validate_json
+
+        async def handle(request: Request) -> Response:
+            caller = await who(request)
+            try:
+                body = read(await request.body())
+            except ValidationError as error:
+                faults = error.errors(include_url=False, include_context=False, include_input=False)
+                raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from error
+            answer: Response = await self.endpoint(body, caller)
+            return answer
+
+        return handle
+
+
+def create_app(
+    service: Service, batcher: Batcher | None = None, limits: Limits | None = None, metrics: Metrics | None = None
+) -> FastAPI:
+    """The app without keys, limits of bodies and secure headers: `protected` puts it behind these.
+
+    Args:
+        service: what is served; started and stopped with the app.
+        batcher: how rows of requests are brought together.
+        limits: of each key.
+        metrics: counters to go on with.
+    """
+    batcher, limits, metrics = batcher or Batcher(service), limits or Limits(), metrics or Metrics()
+    metrics.watch(batcher)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(service.start)
+        batcher.start()
+        app.state.ready = True
+        yield
+        app.state.ready = False
+        await batcher.stop()
+        await run_in_threadpool(service.stop)
+
+    app = FastAPI(
+        title="aet",
+        summary="A model that stays right after it is deployed.",
+        description="Send rows, get answers; send what was true when it is known.",
+        version="1",
+        lifespan=life,
+        docs_url=None,  # these pages load scripts from elsewhere, which no answer of this server may
+        redoc_url=None,
+        default_response_class=Answer,
+        responses=REFUSALS,
+    )
+    app.state.ready, app.state.metrics, app.state.service, app.state.batcher = False, metrics, service, batcher
+    errors_as_json(app)
+    app.add_middleware(Measured, metrics=metrics)
+    add_rows(app, service, batcher, limits, metrics)
+    add_streams(app, service, limits)
+    app.include_router(inference(service, batcher, limits, metrics))
+    app.include_router(pages(service, limits, metrics))
+
+    @app.get("/metrics", tags=["health"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def read_metrics(caller: Reads) -> Response:
+        """Figures for Prometheus."""
+        return Response(metrics.text(), media_type=TYPE)
+
+    return app
+
+
+def protected(app: FastAPI, keys: Keys | None, **settings: Any) -> ASGIApp:
+    """The app behind keys, limits of bodies, secure headers and the audit log; without keys everyone is let in."""
+    store = app.state.service.store
+
+    def audit(line: Line) -> None:
+        store.audit(*line)
+
+    return guarded(app, keys or Open(), audit=audit, **settings)  # type: ignore[arg-type]
+
+
+def errors_as_json(app: FastAPI) -> None:
+    """`{"error": {"kind", "message"}}` for whatever is refused."""
+
+    def wrong(status: int, kind: str, message: str, headers: Any = None) -> Answer:
+        return Answer({"error": {"kind": kind, "message": message}}, status, headers)
+
+    async def aet_error(request: Request, error: Exception) -> Answer:
+        assert isinstance(error, AetError)
+        status, wait = status_of(error)
+        return wrong(status, type(error).__name__, str(error), {"Retry-After": str(wait)} if wait else None)
+
+    async def form_error(request: Request, error: Exception) -> Answer:
+        assert isinstance(error, RequestValidationError)
+        return wrong(422, "FormError", described(error.errors()))
+
+    async def http_error(request: Request, error: Exception) -> Answer:
+        assert isinstance(error, StarletteHTTPException)
+        return wrong(error.status_code, "HTTPError", str(error.detail), error.headers)
+
+    async def fault(request: Request, error: Exception) -> Answer:
+        return wrong(500, "Fault", "This is a fault of the server, not of the request. Its log says more.")
+
+    app.add_exception_handler(AetError, aet_error)
+    app.add_exception_handler(RequestValidationError, form_error)
+    app.add_exception_handler(StarletteHTTPException, http_error)
+    app.add_exception_handler(Exception, fault)
+
+
+def described(errors: Sequence[Any]) -> str:
+    """What is wrong with a body, its first three faults, without the values that were sent."""
+    said = [f"{'.'.join(map(str, error['loc']))[:200]}: {error['msg']}" for error in errors[:3]]
+    more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
+    return f"{'; '.join(said)}{more}. See /openapi.json for the form of this request."
+
+
+def add_rows(app: FastAPI, service: Service, batcher: Batcher, limits: Limits, metrics: Metrics) -> None:
+    """Rows in, answers out; labels in; rows asked for."""
+    straight = APIRouter(route_class=Straight)
+
+    @straight.post("/predict", tags=["rows"], response_model=Predicted)
+    async def predict(form: Predict, caller: Reads) -> Response:
+        """Answer rows. The stream is made if it is not there."""
+        owner = owner_of(caller, form.owner)
+        limits.request(caller, len(form.rows))
+        limits.share(caller, form.stream, len(form.rows))
+        found = await batcher.predict(Ask(owner, form.stream, form.rows, form.model, form.proba))
+        metrics.answered(found.rows)
+        said = {"model": found.model, "version": found.version, "stream": found.stream, "answers": found.rows}
+        return Answer(said)
+
+    app.include_router(straight)
+
+    @app.post("/feedback", tags=["rows"])
+    async def feedback(form: Feedback, caller: Annotated[Caller, Depends(need("feedback", act="feedback"))]) -> Taken:
+        """True labels of rows that were answered. Once this is answered they are kept, whatever happens."""
+        owner = owner_of(caller, form.owner)
+        limits.request(caller)
+        labels = [truth.line(form.at_random) for truth in form.labels]
+        asked = await run_in_threadpool(service.asked, owner, form.stream, [label.id for label in labels])
+        limits.labels(caller, form.stream, asked, len(labels) - asked, form.at_random)
+        learning = await run_in_threadpool(service.feedback, owner, form.stream, labels, caller.key)
+        metrics.labels.inc(len(labels))
+        if form.wait:
+            await asyncio.wait([asyncio.wrap_future(learning)], timeout=batcher.deadline)
+        return Taken(stream=form.stream, kept=len(labels), learned=learning.done())
+
+    @app.post("/ask", tags=["rows"])
+    async def ask(form: AskFor, caller: Annotated[Caller, Depends(need("feedback", act="ask"))]) -> Asked:
+        """Rows that are worth a label, drawn with known probabilities."""
+        limits.request(caller)
+        owner = owner_of(caller, form.owner)
+        ids = await run_in_threadpool(service.ask, owner, form.stream, form.count, form.newest)
+        return Asked(stream=form.stream, ids=ids)
+
+
+def add_streams(app: FastAPI, service: Service, limits: Limits) -> None:
+    """Streams: list, make, look at, take back, forget."""
+
+    async def act(caller: Caller, owner: str | None, what: Any, *given: Any) -> Answer:
+        limits.request(caller)
+        return Answer(await run_in_threadpool(what, owner_of(caller, owner), *given))
+
+    @app.get("/streams", tags=["streams"], response_model=list[dict[str, Any]])
+    async def streams(caller: Reads, owner: Owner = None) -> Response:
+        """The streams there are."""
+        return await act(caller, owner, service.streams)
+
+    @app.post("/streams", tags=["streams"], status_code=201, response_model=dict[str, Any])
+    async def create(form: Create, caller: Annotated[Caller, Depends(need("feedback", act="create"))]) -> Response:
+        """Make a stream with settings of its own."""
+        made = await act(caller, form.owner, service.create, form.stream, form.model, form.settings)
+        made.status_code = 201
+        return made
+
+    @app.get("/streams/{name}", tags=["streams"], response_model=dict[str, Any])
+    async def describe(name: Name, caller: Reads, owner: Owner = None) -> Response:
+        """What a stream is now: rows, labels, who serves and why."""
+        return await act(caller, owner, service.describe, name)
+
+    @app.delete("/streams/{name}", tags=["streams"], response_model=dict[str, Any])
+    async def forget(
+        name: Name, caller: Annotated[Caller, Depends(need("admin", act="forget"))], owner: Owner = None
+    ) -> Response:
+        """Forget a stream and all that is of it."""
+        limits.request(caller)
+        gone = await run_in_threadpool(service.forget, owner_of(caller, owner), name)
+        return Answer({"stream": name, **vars(gone)})
+
+    @app.get("/streams/{name}/state", tags=["streams"], response_model=dict[str, Any])
+    async def state(name: Name, caller: Reads, owner: Owner = None) -> Response:
+        """How far each dial is from the source."""
+        return await act(caller, owner, service.state, name)
+
+    @app.get("/streams/{name}/history", tags=["streams"], response_model=list[dict[str, Any]])
+    async def history(
+        name: Name, caller: Reads, owner: Owner = None, newest: Annotated[int, Query(ge=1, le=1000)] = 100
+    ) -> Response:
+        """What adaptation and guard did and why, the newest first."""
+        return await act(caller, owner, service.history, name, newest)
+
+    @app.post("/streams/{name}/undo", tags=["streams"], response_model=dict[str, Any])
+    async def undo(
+        name: Name,
+        caller: Annotated[Caller, Depends(need("feedback", act="undo"))],
+        form: Undo | None = None,
+        owner: Owner = None,
+    ) -> Response:
+        """Take the last changes back."""
+        return await act(caller, owner, service.undo, name, form.steps if form else 1)
+
+    @app.post("/streams/{name}/reset", tags=["streams"], response_model=dict[str, Any])
+    async def reset(
+        name: Name, caller: Annotated[Caller, Depends(need("feedback", act="reset"))], owner: Owner = None
+    ) -> Response:
+        """Back to the source."""
+        return await act(caller, owner, service.reset, name)
+
+    @app.get("/drift", tags=["streams"], response_model=dict[str, Any])
+    async def drift(caller: Reads, stream: Annotated[Name, Query()] = "default", owner: Owner = None) -> Response:
+        """How far a stream's rows are from those of training."""
+        return await act(caller, owner, service.drift, stream)

@@ -1,0 +1,38 @@
+"""A stream as bytes, for the store: the files of `Stream.save` in a zip without compression. No pickle."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from aet.adaptation.stream import Stream
+from aet.errors import RunError
+from aet.model import Model
+
+FILES = ("stream.json", "state.safetensors", "memory.safetensors", "rows.safetensors")
+MEND = "Take an earlier state of the stream, or start it anew."
+
+
+def packed(stream: Stream, rows: bool = True) -> bytes:
+    """The stream, with `rows` also those kept for late labels, encoded."""
+    content = io.BytesIO()
+    with TemporaryDirectory() as folder, zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        stream.save(folder, rows=rows)
+        for name in FILES:
+            if (Path(folder) / name).is_file():
+                archive.write(Path(folder) / name, name)
+    return content.getvalue()
+
+
+def unpacked(model: Model, content: bytes) -> Stream:
+    """The stream on its model; raises RunError for damaged bytes, or those of another model's stream."""
+    try:
+        with TemporaryDirectory() as folder, zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in FILES:  # by name: nothing else that the archive may hold is written
+                if name in archive.namelist():
+                    (Path(folder) / name).write_bytes(archive.read(name))
+            return Stream.load(model, folder)
+    except zipfile.BadZipFile as error:
+        raise RunError(f"The saved state is damaged ({error}). {MEND}") from error

@@ -1,0 +1,94 @@
+"""Rows as they travel: JSON objects in, a frame for the model; answers out, JSON objects again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aet.errors import DataError
+from aet.rows import object_cells
+from aet.schema import Schema
+
+Row = Mapping[str, Any]
+
+
+def known_columns(schema: Schema) -> list[str]:
+    """Columns that a row may bring: what the model reads, and the roles."""
+    return [*schema.input_columns, *schema.roles.values()]
+
+
+def columns_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns that any of the rows has, sorted.
+
+    >>> columns_of([{"b": 1}, {"a": 2, "b": 3}])
+    ('a', 'b')
+    """
+    return tuple(sorted(set().union(*rows)))
+
+
+def frame_of(schema: Schema, rows: Sequence[Row]) -> pd.DataFrame:
+    """Rows as a frame; a column that some of them lack is missing there.
+
+    An image is a nested list of numbers. Raises DataError for one that is a text: no path of a request is opened.
+    """
+    kinds, columns = {c: spec.kind for spec in schema.inputs for c in spec.columns}, columns_of(rows)
+    if all(kinds.get(column) == "number" for column in columns):
+        try:
+            whole = np.array([[row.get(column) for column in columns] for row in rows])
+        except (ValueError, OverflowError):  # lists, or whole numbers beyond every float: cell by cell
+            whole = np.empty(0, dtype=object)
+        if whole.dtype.kind in "fiu":  # one block is made and read much faster than many columns
+            return pd.DataFrame(whole.astype(np.float64), columns=list(columns))
+    return pd.DataFrame({c: cells(c, [row.get(c) for row in rows], kinds.get(c, "")) for c in columns})
+
+
+def cells(column: str, values: list[Any], kind: str) -> Any:
+    """One column: plain numbers as an array, all else as objects."""
+    if kind == "image":
+        return object_cells([picture(column, value) for value in values])
+    if kind == "number" and all(type(value) is float or type(value) is int for value in values):
+        try:
+            return np.array(values, dtype=np.float64)
+        except OverflowError:  # a whole number beyond every float: a problem of its row
+            return object_cells(values)
+    return object_cells(values)
+
+
+def picture(column: str, value: Any) -> Any:
+    """An image's pixels."""
+    if isinstance(value, str):
+        raise DataError(
+            f"Column {column!r} holds images: expected nested lists of numbers, (H, W) or (H, W, C), got a text. Files "
+            "are not opened by name; send the pixels."
+        )
+    try:
+        return None if value is None else np.asarray(value, dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"Column {column!r} holds images: expected nested lists of numbers; {error}.") from error
+
+
+def records(frame: pd.DataFrame, without: str = "") -> list[dict[str, Any]]:
+    """Answers as JSON objects, `without` one of the columns; what is missing or not finite is null.
+
+    >>> records(pd.DataFrame({"id": [0], "confidence": [float("nan")]}))
+    [{'id': 0, 'confidence': None}]
+    """
+    columns = {str(name): [plain_cell(value) for value in frame[name].tolist()] for name in frame if name != without}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def plain_cell(value: Any) -> Any:
+    """A cell as JSON knows it."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain_cell(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_cell(inner) for inner in value]
+    return plain_cell(value.tolist()) if hasattr(value, "tolist") else None if pd.isna(value) else str(value)

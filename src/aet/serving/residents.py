@@ -1,0 +1,229 @@
+"""The streams that are in memory: opened from the store when they are first asked for, and put back when others come.
+
+However many streams there are, at most so many are in memory. What a stream was when the process died is in the store:
+its newest state, the answers given since, and the labels that the state has not learned.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aet.adaptation.stream import Stream
+from aet.errors import AetError, ConfigError, RunError
+from aet.personal import Masker
+from aet.serving.archive import packed, unpacked
+from aet.serving.models import Served, chosen
+from aet.serving.refusals import Taken, Unknown
+from aet.serving.store import Label, Store, StreamLine
+
+MOST = 2048
+"""Streams in memory."""
+STREAMS = 10_000
+"""Streams of one owner."""
+
+
+@dataclass
+class Resident:
+    """A stream in memory, and what the store does not know of it yet."""
+
+    line: StreamLine
+    stream: Stream
+    served: Served
+    learned: list[Any] = field(default_factory=list)
+    """Rows whose labels it has learned since it was saved."""
+    moved: bool = False
+    """Whether it is another than the one saved."""
+    teaching: bool = False
+    """Whether it learns labels now."""
+    users: int = 0
+    noted: int = 0
+    """Events that are written down."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def take(self) -> None:
+        """Somebody needs it: it stays in memory."""
+        with self._lock:
+            self.users += 1
+
+    def free(self) -> None:
+        """Nobody does any more who did."""
+        with self._lock:
+            self.users -= 1
+
+
+class Residents:
+    """Streams by owner and name.
+
+    Args:
+        models: by name.
+        store: where streams are kept.
+        settings: of streams that are made without their own.
+        opened: called with a stream that comes into memory and the labels it has not learned.
+        most: streams in memory.
+        mask: of what is written down: encoded rows that a text could be read from again are then not saved.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Served],
+        store: Store,
+        settings: Mapping[str, Any],
+        opened: Callable[[Resident, list[Label]], None],
+        most: int = MOST,
+        mask: Masker | None = None,
+    ) -> None:
+        self.mask = mask
+        self.models, self.store, self.settings, self.opened, self.most = models, store, dict(settings), opened, most
+        self._lock, self._opening = threading.Lock(), threading.Lock()
+        self._known: OrderedDict[tuple[str, str], Resident] = OrderedDict()
+        self._counts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def all(self) -> list[Resident]:
+        """Those in memory, the one unused for the longest first."""
+        with self._lock:
+            return list(self._known.values())
+
+    def teaching(self, owner: str, name: str) -> bool:
+        """Whether the stream learns labels right now."""
+        resident = self._known.get((owner, name))
+        return resident is not None and resident.teaching
+
+    @contextmanager
+    def use(self, owner: str, name: str, model: str | None = None, make: bool = False) -> Iterator[Resident]:
+        """The stream, in memory while the block lasts; made, on the model, if it is not there and `make` says so.
+
+        Raises Unknown for a stream or a model that is not there, Taken for one on another model.
+        """
+        resident = self._taken(owner, name)
+        if resident is None:
+            with self._opening:
+                resident = self._taken(owner, name) or self._open(owner, name, model, make)
+        try:
+            self._make_room()
+            if model is not None and resident.line.model != model:
+                raise Taken(
+                    f"The stream {name!r} runs on the model {resident.line.model!r}, not on {model[:80]!r}. Leave the "
+                    "model out, or take another name."
+                )
+            yield resident
+        finally:
+            resident.free()
+
+    def drop(self, resident: Resident) -> None:
+        """Out of memory, unsaved: the stream was forgotten."""
+        with self._lock:
+            self._known.pop((resident.line.owner, resident.line.name), None)
+        self._counts.pop(resident.line.owner, None)
+
+    def make(self, owner: str, name: str, model: str | None, settings: Mapping[str, Any]) -> StreamLine:
+        """A new stream; raises Taken if it is there, ConfigError for settings that cannot be."""
+        if self._find(owner, name) is not None:
+            raise Taken(f"There is a stream {name!r} already. Take another name, or forget that one first.")
+        return self._line(owner, name, model, {**self.settings, **settings})
+
+    def _taken(self, owner: str, name: str) -> Resident | None:
+        with self._lock:
+            resident = self._known.get((owner, name))
+            if resident is not None:
+                resident.take()
+                self._known.move_to_end((owner, name))
+            return resident
+
+    def _line(self, owner: str, name: str, model: str | None, settings: Mapping[str, Any]) -> StreamLine:
+        if owner not in self._counts:
+            self._counts[owner] = len(self.store.streams(owner))
+        if self._counts[owner] >= STREAMS:
+            raise Taken(f"An owner has at most {STREAMS:,} streams. Forget some that are no longer used.")
+        served = chosen(self.models, model)
+        try:
+            served.model.stream(**settings)
+        except TypeError as error:
+            raise ConfigError(f"A stream does not take these settings: {error}.") from error
+        self._counts[owner] += 1
+        return self.store.stream(owner, name, model=served.name, settings=settings)
+
+    def _find(self, owner: str, name: str) -> StreamLine | None:
+        try:
+            return self.store.stream(owner, name)
+        except ConfigError:
+            return None
+
+    def _open(self, owner: str, name: str, model: str | None, make: bool) -> Resident:
+        line = self._find(owner, name)
+        if line is None and not make:
+            raise Unknown(f"There is no stream {name[:80]!r}. Send rows to it, or make it with POST /streams.")
+        line = line or self._line(owner, name, model, self.settings)
+        served = chosen(self.models, line.model)
+        resident = Resident(line, self._restored(line, served), served, users=1)
+        with self._lock:
+            self._known[owner, name] = resident
+        self.opened(resident, self.store.pending(line.number))
+        return resident
+
+    def _restored(self, line: StreamLine, served: Served) -> Stream:
+        """The stream as saved, its counter moved on past every row that was answered since."""
+        saved = self.store.state(line.number)
+        stream = None
+        if saved is not None and saved.content is not None:
+            try:
+                stream = unpacked(served.model, saved.content)
+            except RunError as error:
+                self.store.decide(line.number, 0, "reset", f"the state saved last cannot be used: {error}")
+        if stream is None:
+            stream = served.model.stream(**line.settings)
+        if served.model.schema.id is None:
+            last = self.store.last_row(line.number)
+            stream.rows = max(stream.rows, last + 1 if isinstance(last, int) else 0)
+        return stream
+
+    def _make_room(self) -> None:
+        if len(self._known) <= self.most:
+            return
+        with self._lock:
+            over = len(self._known) - self.most
+            idle = [resident for resident in self._known.values() if not resident.users][: max(0, over)]
+        for resident in idle:
+            self.save(resident, "put aside: other streams were used")
+            with self._lock:
+                if not resident.users and not resident.moved:
+                    self._known.pop((resident.line.owner, resident.line.name), None)
+
+    def save(self, resident: Resident, reason: str) -> None:
+        """The stream as it is now into the store, with what it did and which labels it has learned."""
+        self.note(resident)
+        if not resident.moved:
+            return
+        with resident.stream._lock:
+            content, learned = packed(resident.stream, self._keeps(resident)), resident.learned
+            resident.learned, resident.moved = [], False
+        try:
+            self.store.keep_state(resident.line.number, content, reason)
+            if learned:
+                # Only now: labels that no saved state has learned are pending, and learned again after a crash.
+                self.store.applied(resident.line.number, learned)
+        except AetError:
+            resident.learned, resident.moved = learned + resident.learned, True
+            raise
+
+    def _keeps(self, resident: Resident) -> bool:
+        """Whether rows kept for late labels are saved: not if they hold what a mask would hide."""
+        schema = resident.served.model.schema
+        texts = any(spec.kind in ("text", "words") for spec in schema.inputs)
+        return self.mask is None or not (texts or set(self.mask.columns) & set(schema.input_columns))
+
+    def note(self, resident: Resident) -> None:
+        """Write down what the stream did since this was last asked."""
+        with resident.stream._lock:
+            trace = resident.stream.trace
+            fresh, resident.noted = trace.noted - resident.noted, trace.noted
+            events = list(trace.events)[-fresh:] if fresh else []
+        for event in events:
+            self.store.decide(resident.line.number, event["row"], event["kind"], event["text"])

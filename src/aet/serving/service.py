@@ -1,0 +1,351 @@
+"""Models, streams and store as one thing that is asked; it knows nothing of HTTP.
+
+    answered -> written down -> given;   label written down -> acknowledged -> learned -> saved -> no longer pending
+
+so that a process that dies at any moment has lost no label, and no id is given twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aet.adaptation.base import Method
+from aet.adaptation.given import truth
+from aet.adaptation.record import drift_record
+from aet.adaptation.together import answer_together
+from aet.errors import AetError, FeedbackError
+from aet.personal import Masker
+from aet.serving.cells import Row, columns_of, frame_of, known_columns, plain_cell, records
+from aet.serving.learning import Learner
+from aet.serving.models import Served, chosen
+from aet.serving.residents import MOST, Resident, Residents
+from aet.serving.store import AnsweredRow, Forgotten, Label, Store
+
+FOLDED = 8
+"""Streams for which a copy of the model with their state folded in is kept."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Rows of one request for one stream."""
+
+    owner: str
+    stream: str
+    rows: Sequence[Row]
+    model: str | None = None
+    proba: bool = False
+    columns: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", columns_of(self.rows))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer a row, in order, and who gave them."""
+
+    model: str
+    version: str
+    stream: str
+    rows: list[dict[str, Any]]
+    number: int = 0
+    """Of the stream in the store."""
+
+
+Seen = Callable[[Answers, Sequence[Row]], None]
+
+
+class Service:
+    """Thread-safe.
+
+    Args:
+        models: by name.
+        store: where everything is written down.
+        settings: of streams that are made without their own, as `model.stream` takes them.
+        keep_values: whether rows are written down with their values, for retraining and for labels that come late.
+        mask: what replaces personal data in values before they are written down.
+        seen: called with answers and rows, once they are written down: where monitoring looks on.
+        save_every: seconds after which streams that moved are saved.
+        most: streams in memory.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Served],
+        store: Store,
+        settings: Mapping[str, Any] | None = None,
+        keep_values: bool = True,
+        mask: Masker | None = None,
+        seen: Seen | None = None,
+        save_every: float = 30.0,
+        most: int = MOST,
+    ) -> None:
+        self.models, self.store, self.keep_values, self.mask, self.seen = models, store, keep_values, mask, seen
+        self.save_every = save_every
+        self.learner = Learner(store)
+        self.residents = Residents(models, store, settings or {}, self._opened, most, mask)
+        self._folded: OrderedDict[int, Resident] = OrderedDict()
+        self._stopped = threading.Event()
+        self._saver = threading.Thread(target=self._save_often, name="aet-saver", daemon=True)
+
+    def start(self) -> Service:
+        """Open the streams whose labels wait to be learned, and save streams from time to time from now on."""
+        for line in self.store.streams():
+            if line.model in self.models and self.store.pending(line.number):
+                with self.residents.use(line.owner, line.name):
+                    pass
+        self._saver.start()
+        return self
+
+    def stop(self) -> None:
+        """Finish what was accepted, and save."""
+        self._stopped.set()
+        if self._saver.is_alive():
+            self._saver.join()
+        self.learner.stop()
+        self.save("the server stopped")
+
+    def save(self, reason: str = "from time to time") -> None:
+        """Every stream that moved since it was saved."""
+        for resident in self.residents.all():
+            self.residents.save(resident, reason)
+
+    def predict(
+        self, owner: str, stream: str, rows: Sequence[Row], model: str | None = None, proba: bool = False
+    ) -> Answers:
+        """Answer rows of one stream, which is made if it is not there."""
+        (found,) = self.answer([Ask(owner, stream, rows, model, proba)])
+        if isinstance(found, AetError):
+            raise found
+        self.write([found], [rows])
+        return found
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answers | AetError]:
+        """Answer requests of any streams, those with the same columns in one forward pass; nothing is written down.
+
+        A request that cannot be answered gets its error, and the others their answers.
+        """
+        found: list[Answers | AetError | None] = [None] * len(asks)
+        with ExitStack() as used:
+            groups: dict[Hashable, dict[int, tuple[Resident, list[int]]]] = {}
+            for place, ask in enumerate(asks):
+                try:
+                    resident = used.enter_context(self.residents.use(ask.owner, ask.stream, ask.model, make=True))
+                except AetError as error:
+                    found[place] = error
+                    continue
+                group = groups.setdefault((resident.served.name, ask.columns, ask.proba), {})
+                group.setdefault(resident.line.number, (resident, []))[1].append(place)
+            for group in groups.values():
+                self._together(asks, list(group.values()), found)
+        return [one for one in found if one is not None]
+
+    def _together(
+        self, asks: Sequence[Ask], group: list[tuple[Resident, list[int]]], found: list[Answers | AetError | None]
+    ) -> None:
+        """One forward pass; rows of one stream go in the order of their requests."""
+        order = [place for _, places in group for place in places]
+        rows = [row for place in order for row in asks[place].rows]
+        counts = [sum(len(asks[place].rows) for place in places) for _, places in group]
+        streams = [resident.stream for resident, _ in group]
+        try:
+            frame = frame_of(streams[0].model.schema, rows)
+            answers, parts = answer_together(streams, frame, counts, asks[order[0]].proba)
+        except AetError as error:
+            for place in order:
+                found[place] = error
+            return
+        compare = any(stream.compare for stream in streams)
+        said, start = records(answers, without="" if compare else "source_prediction"), 0
+        for (resident, places), part in zip(group, parts, strict=True):
+            resident.moved = True
+            if type(part.stream.method).learn is not Method.learn:
+                self.learner.follow(resident, part)
+            for place in places:
+                stop = start + len(asks[place].rows)
+                served, line = resident.served, resident.line
+                found[place] = Answers(served.name, served.version, line.name, said[start:stop], line.number)
+                start = stop
+        if len(group) == 1:
+            self._fold(group[0][0])
+
+    def _fold(self, resident: Resident) -> None:
+        """It answered alone and may keep a copy of the model: of so many streams alone."""
+        self._folded[resident.line.number] = resident
+        self._folded.move_to_end(resident.line.number)
+        if len(self._folded) > FOLDED:
+            self._folded.popitem(last=False)[1].stream.rest()
+
+    def write(self, answers: Sequence[Answers], rows: Sequence[Sequence[Row]]) -> None:
+        """Write answers down with their rows, in one transaction."""
+        pairs = list(zip(answers, rows, strict=True))
+        self.store.answered_together([(one.number, one.version, self._lines(one, own)) for one, own in pairs])
+        if self.seen is not None:
+            for one, given in pairs:
+                self.seen(one, given)
+
+    def _lines(self, answers: Answers, rows: Sequence[Row]) -> list[AnsweredRow]:
+        """Rows with an id, as they are written down: of their values those that the model knows, masked."""
+        said, masked = answers.rows, np.zeros(len(rows), dtype=bool)
+        values: Sequence[Row | None] = [None] * len(rows)
+        if self.mask is not None:  # answers may quote what was sent
+            said = [{name: self.mask.value(cell) for name, cell in row.items() if name != "id"} for row in said]
+        if self.keep_values:
+            known = known_columns(self.models[answers.model].model.schema)
+            values = [{name: row[name] for name in known if name in row} for row in rows]
+            if self.mask is not None:
+                frame = pd.DataFrame(values)
+                frame, masked = self.mask.within(frame.columns).frame(frame)
+                values = records(frame)
+        ids = [row["id"] for row in answers.rows]
+        lines = zip(ids, said, values, masked.tolist(), strict=True)
+        return [AnsweredRow(known, row, hidden, one) for known, one, row, hidden in lines if known is not None]
+
+    def feedback(self, owner: str, stream: str, labels: Sequence[Label], key: str = "local") -> Future[None]:
+        """Take late labels in: they are kept when this returns, and learned when what it returns is done.
+
+        Raises FeedbackError, and takes none, for a label that the model cannot give, a row that the stream has not
+        answered, or one that has another label.
+        """
+        with self.residents.use(owner, stream) as resident:
+            if not labels:
+                raise FeedbackError("There is no label here: expected one or more, each with the id of its row.")
+            model = resident.stream.model
+            truth(model, [label.id for label in labels], [label.label for label in labels])
+            with resident.stream._lock:
+                kept = [one for one in labels if one.id in resident.stream.kept.place]
+                if model.output.kind == "tags":  # whose labels must fit their rows
+                    resident.stream.check_feedback([one.id for one in kept], [one.label for one in kept])
+            self.store.label(resident.line.number, labels, key)
+            return self.learner.teach(resident, labels)
+
+    def teaching(self, owner: str, stream: str) -> bool:
+        """Whether the stream learns labels right now, so that its rows would wait."""
+        return self.residents.teaching(owner, stream)
+
+    def asked(self, owner: str, stream: str, ids: Sequence[Hashable]) -> int:
+        """Of these rows, how many the stream asked for."""
+        with self.residents.use(owner, stream) as resident, resident.stream._lock:
+            kept = resident.stream.kept
+            return sum(not np.isnan(kept.weights[kept.place[known]]) for known in ids if known in kept.place)
+
+    def ask(self, owner: str, stream: str, count: int = 16, newest: int = 2048) -> list[Hashable]:
+        """Ids of rows that are worth a label."""
+        with self.residents.use(owner, stream) as resident:
+            ids = resident.stream.ask(count, newest)
+            resident.moved |= bool(ids)
+            return ids
+
+    def create(self, owner: str, stream: str, model: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a stream; raises Taken if it is there."""
+        self.residents.make(owner, stream, model, settings)
+        return self.describe(owner, stream)
+
+    def streams(self, owner: str) -> list[dict[str, Any]]:
+        """The owner's streams, as the store knows them."""
+        return [
+            {"stream": line.name, "model": line.model, "settings": line.settings, "made": line.made.isoformat()}
+            for line in self.store.streams(owner)
+        ]
+
+    def describe(self, owner: str, stream: str) -> dict[str, Any]:
+        """What a stream is now."""
+        with self.residents.use(owner, stream) as resident, resident.stream._lock:
+            one, line = resident.stream, resident.line
+            evidence = one.guard.evidence() if one.guard.needs_labels else {}
+            return {
+                "stream": line.name,
+                "model": line.model,
+                "version": resident.served.version,
+                "settings": line.settings,
+                "made": line.made.isoformat(),
+                "rows": one.rows,
+                "labels": one.labels,
+                "asked": one.asked,
+                "served_by": "proposal" if one.serving else "source",
+                "because": one.guard.reason() if one.guard.serving else one.method.why,
+                "served": dict(one.trace.served),
+                "quarantined": one.trace.quarantined,
+                "guard": {"name": one.guard.name, **plain_cell(evidence)},
+                "state": {"bytes": one.state.nbytes, "size": plain_cell(one.state.size())},
+                "undoable": len(one._history),
+                "waiting": len(self.store.pending(line.number)),
+            }
+
+    def state(self, owner: str, stream: str) -> dict[str, Any]:
+        """How far each dial is from the source."""
+        with self.residents.use(owner, stream) as resident, resident.stream._lock:
+            state = resident.stream.state
+            dials = {name: plain_cell(float(tensor.double().norm())) for name, tensor in state.items()}
+            return {"size": plain_cell(state.size()), "bytes": state.nbytes, "dials": dials}
+
+    def history(self, owner: str, stream: str, newest: int = 100) -> list[dict[str, Any]]:
+        """What was decided, the newest first."""
+        with self.residents.use(owner, stream) as resident:
+            self.residents.note(resident)
+            decided = self.store.decisions(resident.line.number, newest)
+        return [{"at": d.at.isoformat(), "rows": d.rows, "kind": d.kind, "text": d.text} for d in decided]
+
+    def undo(self, owner: str, stream: str, steps: int = 1) -> dict[str, Any]:
+        """Back to before the last changes, and saved so."""
+        return self._back(owner, stream, lambda resident: resident.stream.undo(steps), "undone")
+
+    def reset(self, owner: str, stream: str) -> dict[str, Any]:
+        """Back to the source, and saved so."""
+        return self._back(owner, stream, lambda resident: resident.stream.reset(), "reset")
+
+    def _back(self, owner: str, stream: str, act: Callable[[Resident], None], why: str) -> dict[str, Any]:
+        with self.residents.use(owner, stream) as resident:
+            act(resident)
+            resident.moved = True
+            self.residents.save(resident, why)
+        return self.describe(owner, stream)
+
+    def forget(self, owner: str, stream: str) -> Forgotten:
+        """Forget a stream with all its rows, labels and states."""
+        with self.residents.use(owner, stream) as resident:
+            self.learner.wait()
+            self.residents.drop(resident)
+            resident.moved = False
+            return self.store.forget_stream(resident.line.number)
+
+    def drift(self, owner: str, stream: str) -> dict[str, Any]:
+        """How far the stream's rows are from the training's, by column, and how many answers are likely right."""
+        with self.residents.use(owner, stream) as resident, resident.stream._lock:
+            one = resident.stream
+            return {
+                "stream": stream,
+                "rows": one.rows,
+                "columns": plain_cell(drift_record(one)),
+                "estimates": plain_cell(one.answered.record().get("now", [])),
+            }
+
+    def model(self, name: str | None, version: str | None = None) -> Served:
+        """A model by name and version; raises Unknown."""
+        return chosen(self.models, name, version)
+
+    def _opened(self, resident: Resident, pending: list[Label]) -> None:
+        if pending:
+            self.learner.teach(resident, pending)
+
+    def _save_often(self) -> None:
+        while not self._stopped.wait(self.save_every):
+            self._save_quietly()
+
+    def _save_quietly(self) -> None:
+        """A store that cannot be written now is tried again the next time; the labels it has are safe."""
+        try:
+            self.save()
+        except AetError as error:
+            import logging
+
+            logging.getLogger(__name__).error("Streams were not saved: %s", error)

@@ -36,6 +36,9 @@ bench: .venv/ready ## the tables of the README, some hours; goes on where it was
 	$(BIN)/python benchmarks/guard.py --json benchmarks/results/guard.json --picture docs/images/guard.svg
 	$(BIN)/python benchmarks/estimates.py --json benchmarks/results/estimates.json
 	$(BIN)/python benchmarks/garbage.py --json benchmarks/results/garbage.json
+	$(BIN)/python benchmarks/drift_alarm.py --json benchmarks/results/drift_alarm.json
+	$(BIN)/python benchmarks/serving.py --json benchmarks/results/serving.json
+	$(BIN)/python benchmarks/personal.py --json benchmarks/results/personal.json
 
 docs: .venv/ready ## the pages under site/
 	$(BIN)/mkdocs build --strict

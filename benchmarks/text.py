@@ -34,7 +34,7 @@ from aet.scope import SCORES
 
 Figures = dict[str, float]
 QUICK_ROWS, QUICK_EPOCHS = 1500, 3
-EPOCHS = {"banking77": 4, "clinc150": 4, "mood": 3}
+EPOCHS = {"banking77": 4, "clinc150": 3, "mood": 3}
 BATCH = 64
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aet.errors import ConfigError
 
@@ -62,12 +63,17 @@ class Ranks:
 
     def agree(self, model: nn.Module, epoch: int) -> None:
         """ConfigError unless all processes hold the same weights, to the bit."""
+        import hashlib
+
         import torch
         from torch import distributed
 
         if self.size == 1:
             return
-        own = torch.stack([p.detach().double().sum() for p in model.parameters()])
+        digest, device = hashlib.sha256(), next(model.parameters()).device
+        for p in model.parameters():
+            digest.update(p.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy().tobytes())
+        own = torch.tensor(int.from_bytes(digest.digest()[:7]), device=device)
         low, high = own.clone(), own.clone()
         distributed.all_reduce(low, distributed.ReduceOp.MIN)
         distributed.all_reduce(high, distributed.ReduceOp.MAX)
@@ -101,4 +107,7 @@ def started_together() -> bool:
 
 def leads() -> bool:
     """Whether this process writes files and speaks: it is alone, or the first."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return bool(distributed.get_rank() == 0)
     return not started_together() or os.environ["RANK"] == "0"

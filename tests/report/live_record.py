@@ -20,7 +20,6 @@ def make_overview(**changes):
                 "truth": {"value": 0.8, "low": 0.7, "high": 0.9, "labels": 16 * number},
                 "estimate": {"value": 0.78, "low": 0.7, "high": 0.85},
                 "alarms": number - 1,
-                "last": "2026-01-02T03:04:00+00:00",
             }
             for number in (1, 2, 3)
         ],

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from aet.model import Model
 
 
+FARTHEST = 1e6
+"""Standard deviations beyond which a number is taken for a mistake."""
+
+
 def label_frame(labels: Sequence[Any], targets: Sequence[str]) -> pd.DataFrame:
     """Labels as target columns: one value a row, or a sequence or mapping of them for several targets."""
     if len(targets) == 1:
@@ -41,6 +45,12 @@ def truth(model: Model, ids: Sequence[Hashable], labels: Sequence[Any]) -> tuple
     if len(ids) != len(labels):
         raise FeedbackError(f"Each id takes one label: got {len(ids)} ids and {len(labels)} labels.")
     targets = model.output.encode(label_frame(labels, model.schema.targets)) if ids else torch.empty(0)
+    if targets.is_floating_point() and bool((targets.abs() > FARTHEST).any()):
+        worst = ids[int(targets.abs().nan_to_num().reshape(len(ids), -1).amax(1).argmax())]
+        raise FeedbackError(
+            f"The label of row {worst!r} is more than {FARTHEST:,.0f} standard deviations of the training rows away: "
+            "nothing else would be learned from then on. Check its unit, or leave it out."
+        )
     return ids, targets
 
 

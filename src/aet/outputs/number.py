@@ -65,7 +65,7 @@ class NumberOutput(Output):
         """(y - center) / spread."""
         try:
             target = frame[self.targets[0]].astype(float).to_numpy()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise FeedbackError(f"Answers for {self.targets[0]!r} must be numbers: {error}.") from error
         if not np.isfinite(target).all():
             raise FeedbackError(f"Answers for {self.targets[0]!r} must be finite numbers.")

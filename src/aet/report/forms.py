@@ -66,9 +66,8 @@ def row_fields(number: int, row: Mapping[str, Any], classes: Sequence[str], targ
     else:
         listed = ' list="classes"' if classes else ""
         said += f'<input id="{field}" name="{field}" autocomplete="off"{listed}>'
-    answered = (
-        f'<span class="about">answered: {escape(row["prediction"])}</span>' if row.get("prediction") is not None else ""
-    )
+    known = row.get("prediction")
+    answered = "" if known is None else f'<span class="about">answered: {escape(short(known))}</span>'
     return f'<li><dl class="facts">{facts}</dl><p class="field">{said}{answered}</p></li>'
 
 

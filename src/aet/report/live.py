@@ -55,7 +55,7 @@ def verdict(record: Record) -> str:
 def tiles(record: Record) -> str:
     """The big numbers of the whole server."""
     load, flows = mapping(record, "load"), entries(record, "streams")
-    made = [tile("rows answered", count(number(load.get("rows"))), said_requests(load))] if load else []
+    made = [tile("rows answered since the start", count(number(load.get("rows"))), said_requests(load))] if load else []
     right = [(number(mapping(s, "truth").get("value")), number(mapping(s, "truth").get("labels"))) for s in flows]
     known = [(value, labels) for value, labels in right if value is not None and labels]
     if known:
@@ -120,7 +120,7 @@ def share(value: Record) -> str:
 
 def streams(record: Record) -> str:
     """Each stream in a line."""
-    head = ["stream", "rows", "labels", "right, by labels", "right, estimated", "served by", "alarms", "last row"]
+    head = ["stream", "rows", "labels", "right, by labels", "right, estimated", "served by", "alarms"]
     rows = []
     for flow in entries(record, "streams"):
         name = escape(f"{flow['owner']} / {flow['name']}" if flow.get("owner") else flow.get("name", ""))
@@ -133,7 +133,6 @@ def streams(record: Record) -> str:
                 share(mapping(flow, "estimate")),
                 "adapted" if flow.get("adapted") else "source",
                 count(number(flow.get("alarms")) or 0),
-                escape(date(flow["last"])) if flow.get("last") else "",
             ]
         )
     if not rows:

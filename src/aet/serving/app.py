@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from aet.serving.batching import Batcher
 from aet.serving.forms import Asked, AskFor, Create, Feedback, Name, Predict, Predicted, Taken, Undo, Wrong
 from aet.serving.guarding import Line, guarded, need
 from aet.serving.inference import inference
-from aet.serving.keys import Caller, Keys, owner_of
+from aet.serving.keys import LIFE, Caller, Keys, owner_of
 from aet.serving.limits import Limits
 from aet.serving.metrics import TYPE, Measured, Metrics
 from aet.serving.pages import pages
@@ -46,15 +47,24 @@ class Answer(JSONResponse):
 
 
 class Open:
-    """In the place of `Keys` where there are none: whoever reaches the server may do everything."""
+    """In the place of `Keys` while there are none: whoever reaches the server may do everything.
+
+    Once a key is made, here or by another program, it and others are needed from then on.
+    """
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys, self.closed, self.looked = keys, False, -LIFE
 
     def remembers(self, token: str) -> bool:
-        """Nothing has to be looked up."""
-        return True
+        """Whether `caller` answers without asking the database."""
+        return self.keys.remembers(token) if self.closed else time.monotonic() - self.looked < LIFE
 
-    def caller(self, token: str) -> Caller:
-        """Everyone is the same."""
-        return LOCAL
+    def caller(self, token: str) -> Caller | None:
+        """Everyone is the same, until there are keys."""
+        if not self.closed and time.monotonic() - self.looked >= LIFE:
+            self.closed = any(key.revoked is None for key in self.keys.all())
+            self.looked = time.monotonic()
+        return self.keys.caller(token) if self.closed else LOCAL
 
 
 class Straight(APIRoute):
@@ -112,6 +122,7 @@ def create_app(
         description="Send rows, get answers; send what was true when it is known.",
         version="1",
         lifespan=life,
+        strict_content_type=False,  # `curl -d` names another type for its JSON
         docs_url=None,  # these pages load scripts from elsewhere, which no answer of this server may
         redoc_url=None,
         default_response_class=Answer,
@@ -140,7 +151,7 @@ def protected(app: FastAPI, keys: Keys | None, **settings: Any) -> ASGIApp:
     def audit(line: Line) -> None:
         store.audit(*line)
 
-    return guarded(app, keys or Open(), audit=audit, **settings)  # type: ignore[arg-type]
+    return guarded(app, keys or Open(Keys(store.engine)), audit=audit, **settings)  # type: ignore[arg-type]
 
 
 def errors_as_json(app: FastAPI) -> None:
@@ -207,7 +218,7 @@ def add_rows(app: FastAPI, service: Service, batcher: Batcher, limits: Limits, m
         metrics.labels.inc(len(labels))
         if form.wait:
             await asyncio.wait([asyncio.wrap_future(learning)], timeout=batcher.deadline)
-        return Taken(stream=form.stream, kept=len(labels), learned=learning.done())
+        return Taken(stream=form.stream, kept=len(labels), learned=learning.done() and learning.exception() is None)
 
     @app.post("/ask", tags=["rows"])
     async def ask(form: AskFor, caller: Annotated[Caller, Depends(need("feedback", act="ask"))]) -> Asked:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from aet.errors import AetError, ConfigError
 from aet.serving.refusals import Busy, Stopping, TooLate
-from aet.serving.service import Answers, Ask, Service
+from aet.serving.service import Answers, Ask, Service, gone
 
 WRITES = 4
 """Batches that may wait to be written down."""
@@ -187,8 +187,14 @@ class Batcher:
         answers, rows = [found for _, found in good], [one.ask.rows for one, _ in good]
         written = asyncio.get_running_loop().run_in_executor(self._writer, self.service.write, answers, rows)
         await asyncio.wait([written])
+        fault = written.exception()
+        if fault is not None and len(good) > 1:  # nothing was written: each alone, so that one bears its own fault only
+            for pair in good:
+                await self._write([pair])
+            return
+        missing = set() if fault is not None else written.result() or set()
         for one, found in good:
-            settle(one, written.exception() or found)
+            settle(one, fault or (gone(found.stream) if found.number in missing else found))
 
 
 def settle(one: Waiting, found: Answers | BaseException) -> None:

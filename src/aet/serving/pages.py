@@ -82,8 +82,9 @@ def pages(service: Service, limits: Limits, metrics: Metrics) -> APIRouter:
     @router.post("/page/streams/{owner}/{name}/labels")
     async def labels(owner: str, name: Name, request: Request, caller: Labels) -> Response:
         """True answers from the form; fields left at "not known" say nothing."""
-        whose, given = owner_of(caller, owner), answers(await fields(request))
+        whose, form = owner_of(caller, owner), await fields(request)
         limits.request(caller)
+        given = answers(form, await run_in_threadpool(service.answers_with, whose, name))
         if given:
             asked = await run_in_threadpool(service.asked, whose, name, [label.id for label in given])
             limits.labels(caller, name, asked, len(given) - asked, False)
@@ -153,11 +154,13 @@ def whole(given: dict[str, str], name: str) -> int:
     return int(text)
 
 
-def answers(given: dict[str, str]) -> list[Label]:
-    """Of fields id-N and label-N, those with an answer.
+def answers(given: dict[str, str], output: str = "label") -> list[Label]:
+    """Of fields id-N and label-N, those with an answer; of outputs other than a class, answers are read as JSON.
 
     >>> answers({"id-0": "4", "label-0": "", "id-1": '"a"', "label-1": "acetone"})
     [Label(id='a', label='acetone', at_random=False)]
+    >>> answers({"id-0": "4", "label-0": "3.2"}, "number")
+    [Label(id=4, label=3.2, at_random=False)]
     """
     found = []
     for field, text in given.items():
@@ -171,5 +174,16 @@ def answers(given: dict[str, str]) -> list[Label]:
                 ) from error
             if not isinstance(known, str | int | float):
                 raise DataError(f"The id of {field!r} is a text or a number. Send the form from the page.")
-            found.append(Label(known, text))
+            found.append(Label(known, text if output == "label" else read(text)))
     return found
+
+
+def read(text: str) -> Any:
+    """An answer that is no class: a number, or a list of them and of texts; DataError for what is none."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(
+            f"{text[:80]!r} is no answer here: write a number with a point, such as 3.2, or several answers as a list, "
+            'such as ["acetone", 3.2].'
+        ) from error

@@ -18,13 +18,20 @@ from aet.errors import AetError, ConfigError, RunError
 from aet.personal import Masker
 from aet.serving.archive import packed, unpacked
 from aet.serving.models import Served, chosen
+from aet.serving.opened import Missing
 from aet.serving.refusals import Taken, Unknown
 from aet.serving.store import Label, Store, StreamLine
 
 MOST = 2048
 """Streams in memory."""
+KEEP = 100_000
+"""Rows that a stream may keep for late labels."""
 STREAMS = 10_000
 """Streams of one owner."""
+
+
+ASIDE = "a row was kept aside; what it held is masked"
+"""In place of sentences that quote what was sent."""
 
 
 @dataclass
@@ -43,6 +50,8 @@ class Resident:
     users: int = 0
     noted: int = 0
     """Events that are written down."""
+    saving: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held while it is saved: what is packed later is also written later."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def take(self) -> None:
@@ -125,9 +134,10 @@ class Residents:
 
     def make(self, owner: str, name: str, model: str | None, settings: Mapping[str, Any]) -> StreamLine:
         """A new stream; raises Taken if it is there, ConfigError for settings that cannot be."""
-        if self._find(owner, name) is not None:
-            raise Taken(f"There is a stream {name!r} already. Take another name, or forget that one first.")
-        return self._line(owner, name, model, {**self.settings, **settings})
+        with self._opening:
+            if self._find(owner, name) is not None:
+                raise Taken(f"There is a stream {name!r} already. Take another name, or forget that one first.")
+            return self._line(owner, name, model, {**self.settings, **settings})
 
     def _taken(self, owner: str, name: str) -> Resident | None:
         with self._lock:
@@ -143,9 +153,11 @@ class Residents:
         if self._counts[owner] >= STREAMS:
             raise Taken(f"An owner has at most {STREAMS:,} streams. Forget some that are no longer used.")
         served = chosen(self.models, model)
+        if not isinstance(keep := settings.get("keep", 0), int) or keep > KEEP:
+            raise ConfigError(f"keep is a whole number of rows, {KEEP:,} at most on a server; got {keep!r}.")
         try:
             served.model.stream(**settings)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"A stream does not take these settings: {error}.") from error
         self._counts[owner] += 1
         return self.store.stream(owner, name, model=served.name, settings=settings)
@@ -197,18 +209,30 @@ class Residents:
                     self._known.pop((resident.line.owner, resident.line.name), None)
 
     def save(self, resident: Resident, reason: str) -> None:
-        """The stream as it is now into the store, with what it did and which labels it has learned."""
+        """The stream as it is now into the store, with what it did and which labels it has learned.
+
+        One that somebody had forgotten in the meantime leaves memory, too.
+        """
+        try:
+            with resident.saving:
+                self._save(resident, reason)
+        except Missing:
+            self.drop(resident)
+            resident.moved = False
+
+    def _save(self, resident: Resident, reason: str) -> None:
         self.note(resident)
         if not resident.moved:
             return
         with resident.stream._lock:
+            if self.mask is not None:
+                for event in resident.stream.trace.aside:
+                    event["text"] = ASIDE
             content, learned = packed(resident.stream, self._keeps(resident)), resident.learned
             resident.learned, resident.moved = [], False
         try:
-            self.store.keep_state(resident.line.number, content, reason)
-            if learned:
-                # Only now: labels that no saved state has learned are pending, and learned again after a crash.
-                self.store.applied(resident.line.number, learned)
+            # In one transaction: labels that no saved state has learned are pending, and learned again after a crash.
+            self.store.keep_state(resident.line.number, content, reason, learned=learned)
         except AetError:
             resident.learned, resident.moved = learned + resident.learned, True
             raise

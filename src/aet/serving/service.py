@@ -7,6 +7,7 @@ so that a process that dies at any moment has lost no label, and no id is given 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -22,14 +23,16 @@ from aet.adaptation.base import Method
 from aet.adaptation.given import truth
 from aet.adaptation.record import drift_record
 from aet.adaptation.together import answer_together
-from aet.errors import AetError, FeedbackError
+from aet.errors import AetError, DataError, FeedbackError
 from aet.personal import Masker
 from aet.serving.cells import Row, columns_of, frame_of, known_columns, plain_cell, records
 from aet.serving.learning import Learner
 from aet.serving.models import Served, chosen
-from aet.serving.residents import MOST, Resident, Residents
+from aet.serving.refusals import Unknown
+from aet.serving.residents import ASIDE, MOST, Resident, Residents
 from aet.serving.store import AnsweredRow, Forgotten, Label, Store
 
+log = logging.getLogger(__name__)
 FOLDED = 8
 """Streams for which a copy of the model with their state folded in is kept."""
 
@@ -116,8 +119,14 @@ class Service:
 
     def save(self, reason: str = "from time to time") -> None:
         """Every stream that moved since it was saved."""
+        first: AetError | None = None
         for resident in self.residents.all():
-            self.residents.save(resident, reason)
+            try:
+                self.residents.save(resident, reason)
+            except AetError as error:  # one that cannot be saved keeps no other from it
+                first = first or error
+        if first is not None:
+            raise first
 
     def predict(
         self, owner: str, stream: str, rows: Sequence[Row], model: str | None = None, proba: bool = False
@@ -126,7 +135,8 @@ class Service:
         (found,) = self.answer([Ask(owner, stream, rows, model, proba)])
         if isinstance(found, AetError):
             raise found
-        self.write([found], [rows])
+        if self.write([found], [rows]):
+            raise gone(stream)
         return found
 
     def answer(self, asks: Sequence[Ask]) -> list[Answers | AetError]:
@@ -160,9 +170,13 @@ class Service:
         try:
             frame = frame_of(streams[0].model.schema, rows)
             answers, parts = answer_together(streams, frame, counts, asks[order[0]].proba)
-        except AetError as error:
-            for place in order:
-                found[place] = error
+        except (AetError, TypeError, ValueError) as error:
+            if len(order) == 1:
+                found[order[0]] = error if isinstance(error, AetError) else unreadable(error)
+                return
+            for resident, places in group:  # what is wrong with one request is no other's concern
+                for place in places:
+                    self._together(asks, [(resident, [place])], found)
             return
         compare = any(stream.compare for stream in streams)
         said, start = records(answers, without="" if compare else "source_prediction"), 0
@@ -185,13 +199,17 @@ class Service:
         if len(self._folded) > FOLDED:
             self._folded.popitem(last=False)[1].stream.rest()
 
-    def write(self, answers: Sequence[Answers], rows: Sequence[Sequence[Row]]) -> None:
-        """Write answers down with their rows, in one transaction."""
+    def write(self, answers: Sequence[Answers], rows: Sequence[Sequence[Row]]) -> set[int]:
+        """Write answers down with their rows, in one transaction; the numbers of streams that were forgotten."""
         pairs = list(zip(answers, rows, strict=True))
-        self.store.answered_together([(one.number, one.version, self._lines(one, own)) for one, own in pairs])
+        missing = self.store.answered_together([(one.number, one.version, self._lines(one, own)) for one, own in pairs])
         if self.seen is not None:
             for one, given in pairs:
                 self.seen(one, given)
+        for resident in self.residents.all() if missing else ():
+            if resident.line.number in missing:
+                self.residents.drop(resident)
+        return missing
 
     def _lines(self, answers: Answers, rows: Sequence[Row]) -> list[AnsweredRow]:
         """Rows with an id, as they are written down: of their values those that the model knows, masked."""
@@ -199,6 +217,7 @@ class Service:
         values: Sequence[Row | None] = [None] * len(rows)
         if self.mask is not None:  # answers may quote what was sent
             said = [{name: self.mask.value(cell) for name, cell in row.items() if name != "id"} for row in said]
+            said = [{**row, "problem": ASIDE} if row.get("problem") else row for row in said]
         if self.keep_values:
             known = known_columns(self.models[answers.model].model.schema)
             values = [{name: row[name] for name in known if name in row} for row in rows]
@@ -227,6 +246,11 @@ class Service:
                     resident.stream.check_feedback([one.id for one in kept], [one.label for one in kept])
             self.store.label(resident.line.number, labels, key)
             return self.learner.teach(resident, labels)
+
+    def answers_with(self, owner: str, stream: str) -> str:
+        """The kind of a stream's answers."""
+        with self.residents.use(owner, stream) as resident:
+            return resident.stream.model.output.kind
 
     def teaching(self, owner: str, stream: str) -> bool:
         """Whether the stream learns labels right now, so that its rows would wait."""
@@ -314,9 +338,10 @@ class Service:
         """Forget a stream with all its rows, labels and states."""
         with self.residents.use(owner, stream) as resident:
             self.learner.wait()
+            forgotten = self.store.forget_stream(resident.line.number)
             self.residents.drop(resident)
             resident.moved = False
-            return self.store.forget_stream(resident.line.number)
+            return forgotten
 
     def drift(self, owner: str, stream: str) -> dict[str, Any]:
         """How far the stream's rows are from the training's, by column, and how many answers are likely right."""
@@ -346,6 +371,15 @@ class Service:
         try:
             self.save()
         except AetError as error:
-            import logging
+            log.error("Streams were not saved: %s", error)
 
-            logging.getLogger(__name__).error("Streams were not saved: %s", error)
+
+def gone(stream: str) -> Unknown:
+    """What to raise for a stream that was forgotten while it answered."""
+    return Unknown(f"The stream {stream[:80]!r} was forgotten just now. Send the rows again to make it anew.")
+
+
+def unreadable(error: Exception) -> DataError:
+    """What to answer for rows that nothing foresaw; the log has the whole of it."""
+    log.error("Rows could not be read.", exc_info=error)
+    return DataError(f"These rows cannot be read: {error}.")

@@ -54,5 +54,5 @@ def test_settings(tmp_path):
     assert NumberSettings.checked("inputs.number", told.inputs["number"]).embedding == "piecewise"
     (tmp_path / "text.yaml").write_text(text, encoding="utf-8")
     assert TextInput.chosen(Config.read(tmp_path / "text.yaml").inputs["text"]) == TextSettings(
-        backbone="minilm", rate=0.01, tuning="full", max_pieces=128, windows=1
+        backbone="minilm", rate=0.1, tuning="full", max_pieces=128, windows=1
     )

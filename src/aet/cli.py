@@ -11,8 +11,10 @@ import typer
 
 from aet.commands.keys import keys
 from aet.commands.options import Data, Json, Run, Seed
+from aet.commands.retrain import retrain
 from aet.commands.serve import serve
 from aet.commands.session import REFUSED, session
+from aet.commands.versions import versions
 
 app = typer.Typer(
     help="Attention models that stay right after they are deployed.",
@@ -345,6 +347,8 @@ def demo(
 
 
 app.command(epilog="Example: aet serve runs/gas --port 8000")(serve)
+app.command(epilog="Example: aet retrain runs/gas --store runs/gas/store.db --promote")(retrain)
+app.command(epilog="Example: aet versions runs/gas --promote 2")(versions)
 
 
 def main() -> None:

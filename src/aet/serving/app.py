@@ -29,6 +29,7 @@ from aet.serving.metrics import TYPE, Measured, Metrics
 from aet.serving.pages import pages
 from aet.serving.refusals import status_of
 from aet.serving.service import Ask, Service
+from aet.serving.version_routes import version_routes
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Wrong} for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 503, 504)
@@ -134,6 +135,7 @@ def create_app(
     add_rows(app, service, batcher, limits, metrics)
     add_streams(app, service, limits)
     app.include_router(inference(service, batcher, limits, metrics))
+    app.include_router(version_routes(service, limits))
     app.include_router(pages(service, limits, metrics))
 
     @app.get("/metrics", tags=["health"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,15 @@ def packed(stream: Stream, rows: bool = True) -> bytes:
             if (Path(folder) / name).is_file():
                 archive.write(Path(folder) / name, name)
     return content.getvalue()
+
+
+def rows_answered(content: bytes) -> int:
+    """How many rows the stream had answered when it was packed, whatever model it is of."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return int(json.loads(archive.read("stream.json"))["rows"])
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise RunError(f"The saved state is damaged ({error}). {MEND}") from error
 
 
 def unpacked(model: Model, content: bytes) -> Stream:

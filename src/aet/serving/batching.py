@@ -192,7 +192,7 @@ class Batcher:
             for pair in good:
                 await self._write([pair])
             return
-        missing = set() if fault is not None else written.result() or set()
+        missing = set() if fault is not None else written.result()
         for one, found in good:
             settle(one, fault or (gone(found.stream) if found.number in missing else found))
 

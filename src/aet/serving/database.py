@@ -115,9 +115,11 @@ states = Table(
     moment(),
     Column("reason", Text, nullable=False),
     Column("content", LargeBinary, nullable=True),
+    Column("version", String(64), nullable=False, server_default="1"),
     sqlite_autoincrement=True,
 )
-"""What a stream is at a moment: files of `Stream.save` in one archive, not compressed; null once newer ones came."""
+"""What a stream is at a moment, on a version of its model: files of `Stream.save` in one archive, not compressed; null
+once newer ones came."""
 
 decisions = Table(
     "decisions",

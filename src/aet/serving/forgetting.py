@@ -32,7 +32,9 @@ WAITING = "{count:,} rows stay though they are old: their label came and has not
 class Forgetting(Opened):
     """Deletes; SQLite overwrites what it deletes, PostgreSQL when it next vacuums the table."""
 
-    def forget_rows(self, stream: int, ids: Sequence[Hashable], state: bytes | None = None) -> Forgotten:
+    def forget_rows(
+        self, stream: int, ids: Sequence[Hashable], state: bytes | None = None, version: str = "1"
+    ) -> Forgotten:
         """Forget rows by id: values, answers and labels, learned or not.
 
         Args:
@@ -40,6 +42,7 @@ class Forgetting(Opened):
             ids: the rows; unknown ones are passed over.
             state: the stream as saved after it dropped the rows. It takes the place of all states kept, which were
                 saved before and may hold the rows; without it those stay, and the answer says so.
+            version: of the model that `state` belongs to.
         """
         rows = gone = learned = dropped = 0
         with self.writing() as connection:
@@ -60,7 +63,7 @@ class Forgetting(Opened):
                     .values(content=None)
                 )
                 reason = f"saved without {rows:,} rows that were forgotten"
-                line = {"stream": stream, "at": self.clock(), "reason": reason, "content": state}
+                line = {"stream": stream, "at": self.clock(), "reason": reason, "content": state, "version": version}
                 connection.execute(sa.insert(states).values(line))
                 held = 0
         self._overwrite()

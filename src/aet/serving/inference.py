@@ -160,7 +160,7 @@ def inference(service: Service, batcher: Batcher, limits: Limits, metrics: Metri
         outputs.append({"name": "confidence", "datatype": "FP64", "shape": [-1]})
         return {
             "name": served.name,
-            "versions": [served.version],
+            "versions": [one.version for one in served.all],
             "platform": "aet",
             "inputs": metadata(served.model.schema),
             "outputs": outputs,
@@ -173,7 +173,7 @@ def inference(service: Service, batcher: Batcher, limits: Limits, metrics: Metri
         limits.share(caller, stream, len(rows))
         found = await batcher.predict(Ask(owner, stream, rows, served.name))
         metrics.answered(found.rows)
-        said: Json = {"model_name": served.name, "model_version": served.version}
+        said: Json = {"model_name": served.name, "model_version": found.version}
         if form.id is not None:
             said["id"] = form.id
         return {**said, "outputs": tensors(found, form.outputs)}

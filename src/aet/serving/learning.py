@@ -31,15 +31,20 @@ class Learner:
 
     def follow(self, resident: Resident, part: Part) -> None:
         """Let the method learn from answered rows."""
-        if self.waiting >= WAITING:
-            self.passed_over += part.rows
-            return
 
         def act() -> None:
             part.learn()
             resident.moved = True
 
+        if not self.later(resident, act, part.rows):
+            self.passed_over += part.rows
+
+    def later(self, resident: Resident, act: Callable[[], None], rows: int | None) -> bool:
+        """Act in turn, after what came before; not, and False, where too many batches of `rows` wait."""
+        if rows is not None and self.waiting >= WAITING:
+            return False
         self._add(resident, act)
+        return True
 
     def teach(self, resident: Resident, labels: Sequence[Label]) -> Future[None]:
         """Let the stream learn labels that the store holds; done once it has."""

@@ -63,6 +63,8 @@ class StateLine:
     at: datetime
     reason: str
     size: int
+    version: str
+    """Of the model."""
     content: bytes | None = None
 
 

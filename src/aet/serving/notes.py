@@ -16,13 +16,18 @@ from aet.serving.opened import told
 class Notes(KeptRows):
     """States, decisions, alarms and audit."""
 
-    def keep_state(self, stream: int, content: bytes, reason: str, learned: Sequence[Hashable] = ()) -> int:
-        """Keep what a stream is now; its number. The contents of all but the newest `keep_states` go.
+    def keep_state(
+        self, stream: int, content: bytes, reason: str, learned: Sequence[Hashable] = (), version: str = "1"
+    ) -> int:
+        """Keep what a stream is now, on a version of its model; its number.
+
+        The contents of all but the newest `keep_states` and the newest of each version go.
 
         The labels of the rows `learned` are marked as applied in the same transaction: this state knows them.
         """
         with self.writing() as connection:
             line = {"stream": stream, "at": self.clock(), "reason": told(reason), "content": content}
+            line["version"] = told(version, 64)
             number: int = connection.execute(sa.insert(states).values(line).returning(states.c.number)).scalar_one()
             kept = (
                 sa.select(states.c.number)
@@ -30,16 +35,22 @@ class Notes(KeptRows):
                 .order_by(states.c.number.desc())
                 .limit(self.keep_states)
             )
+            last = (
+                sa.select(sa.func.max(states.c.number))
+                .where(states.c.stream == stream, states.c.content.is_not(None))
+                .group_by(states.c.version)
+            )
             connection.execute(
                 sa.update(states)
-                .where(states.c.stream == stream, states.c.content.is_not(None), states.c.number.not_in(kept))
+                .where(states.c.stream == stream, states.c.content.is_not(None))
+                .where(states.c.number.not_in(kept), states.c.number.not_in(last))
                 .values(content=None)
             )
             self._apply(connection, stream, learned)
         return number
 
-    def state(self, stream: int, number: int | None = None) -> StateLine | None:
-        """A state with its content, by default the newest; None if there is none.
+    def state(self, stream: int, number: int | None = None, version: str | None = None) -> StateLine | None:
+        """A state with its content, by default the newest, or the newest of a version; None if there is none.
 
         Raises ConfigError for one whose content is no longer kept.
         """
@@ -47,6 +58,8 @@ class Notes(KeptRows):
         chosen = (
             chosen.where(states.c.content.is_not(None)) if number is None else chosen.where(states.c.number == number)
         )
+        if version is not None:
+            chosen = chosen.where(states.c.version == version)
         with self.reading() as connection:
             line = connection.execute(chosen).one_or_none()
         if line is None:
@@ -56,13 +69,17 @@ class Notes(KeptRows):
                 f"State {number} of this stream is no longer kept: the newest {self.keep_states} are, unless rows in "
                 "them were forgotten. Choose one whose size is above 0."
             )
-        return StateLine(line.number, line.at, line.reason, len(line.content), line.content)
+        return StateLine(line.number, line.at, line.reason, len(line.content), line.version, line.content)
 
     def states(self, stream: int) -> list[StateLine]:
         """All states, newest first, without their contents; the size is 0 where it is no longer kept."""
         chosen = (
             sa.select(
-                states.c.number, states.c.at, states.c.reason, sa.func.coalesce(sa.func.length(states.c.content), 0)
+                states.c.number,
+                states.c.at,
+                states.c.reason,
+                sa.func.coalesce(sa.func.length(states.c.content), 0),
+                states.c.version,
             )
             .where(states.c.stream == stream)
             .order_by(states.c.number.desc())

@@ -62,15 +62,11 @@ def overview(service: Service, owner: str | None, may: str, load: Mapping[str, A
 
 
 def versions(service: Service) -> list[dict[str, Any]]:
-    """The models that are served."""
+    """The versions of all models."""
     return [
-        {
-            "model": served.name,
-            "number": served.version,
-            "role": "serving",
-            "accuracy": (served.model.report.get("valid") or {}).get(served.model.output.metric),
-        }
-        for served in service.models.values()
+        {"model": served.name, **line}
+        for served in list(service.models.values())
+        for line in service.releases.versions(served)
     ]
 
 

@@ -31,6 +31,7 @@ from aet.serving.overview import controls, overview
 from aet.serving.refusals import status_of
 from aet.serving.service import Service
 from aet.serving.store import Label
+from aet.serving.version_routes import by
 
 Reads = Annotated[Caller, Depends(need("predict"))]
 Labels = Annotated[Caller, Depends(need("feedback", act="page"))]
@@ -119,6 +120,22 @@ def pages(service: Service, limits: Limits, metrics: Metrics) -> APIRouter:
         """An alarm was looked after."""
         limits.request(caller)
         await run_in_threadpool(service.store.close_alarm, whole(await fields(request), "number"))
+        return RedirectResponse("/", 303)
+
+    @router.post("/versions/promote")
+    async def promote(request: Request, caller: Admin) -> Response:
+        """Another version is to serve."""
+        limits.request(caller)
+        given, reason = await fields(request), by(caller, "from the page")
+        await run_in_threadpool(service.releases.promote, given.get("model", ""), whole(given, "number"), reason)
+        return RedirectResponse("/", 303)
+
+    @router.post("/versions/back")
+    async def roll_back(request: Request, caller: Admin) -> Response:
+        """The version before is to serve again."""
+        limits.request(caller)
+        given, reason = await fields(request), by(caller, "from the page")
+        await run_in_threadpool(service.releases.back, given.get("model", ""), reason)
         return RedirectResponse("/", 303)
 
     return router

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 from aet.adaptation.stream import Stream
 from aet.errors import AetError, ConfigError, RunError
 from aet.personal import Masker
-from aet.serving.archive import packed, unpacked
+from aet.serving.archive import packed, rows_answered, unpacked
+from aet.serving.gate import Gate
 from aet.serving.models import Served, chosen
 from aet.serving.opened import Missing
 from aet.serving.refusals import Taken, Unknown
-from aet.serving.store import Label, Store, StreamLine
+from aet.serving.store import Label, StateLine, Store, StreamLine
 
 MOST = 2048
 """Streams in memory."""
@@ -79,7 +80,7 @@ class Residents:
 
     def __init__(
         self,
-        models: Mapping[str, Served],
+        models: dict[str, Served],
         store: Store,
         settings: Mapping[str, Any],
         opened: Callable[[Resident, list[Label]], None],
@@ -91,6 +92,9 @@ class Residents:
         self._lock, self._opening = threading.Lock(), threading.Lock()
         self._known: OrderedDict[tuple[str, str], Resident] = OrderedDict()
         self._counts: dict[str, int] = {}
+        self._reached: dict[int, int] = {}
+        self.gate = Gate()
+        """Passed by whoever uses a stream; closed while other versions come to serve."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -111,20 +115,28 @@ class Residents:
 
         Raises Unknown for a stream or a model that is not there, Taken for one on another model.
         """
-        resident = self._taken(owner, name)
-        if resident is None:
-            with self._opening:
-                resident = self._taken(owner, name) or self._open(owner, name, model, make)
-        try:
-            self._make_room()
-            if model is not None and resident.line.model != model:
-                raise Taken(
-                    f"The stream {name!r} runs on the model {resident.line.model!r}, not on {model[:80]!r}. Leave the "
-                    "model out, or take another name."
-                )
-            yield resident
-        finally:
-            resident.free()
+        with self.gate.passing():
+            resident = self._taken(owner, name)
+            if resident is None:
+                with self._opening:
+                    resident = self._taken(owner, name) or self._open(owner, name, model, make)
+            try:
+                self._make_room()
+                if model is not None and resident.line.model != model:
+                    raise Taken(
+                        f"The stream {name!r} runs on the model {resident.line.model!r}, not on {model[:80]!r}. Leave "
+                        "the model out, or take another name."
+                    )
+                yield resident
+            finally:
+                resident.free()
+
+    def reopen(self, residents: Sequence[Resident]) -> None:
+        """Out of memory, saved: who uses them next opens them anew. The gate is closed, and nothing is learned."""
+        for resident in residents:
+            with self._lock:
+                self._known.pop((resident.line.owner, resident.line.name), None)
+            self._reached[resident.line.number] = resident.stream.rows  # the store may not have its last rows yet
 
     def drop(self, resident: Resident) -> None:
         """Out of memory, unsaved: the stream was forgotten."""
@@ -173,28 +185,35 @@ class Residents:
         if line is None and not make:
             raise Unknown(f"There is no stream {name[:80]!r}. Send rows to it, or make it with POST /streams.")
         line = line or self._line(owner, name, model, self.settings)
-        served = chosen(self.models, line.model)
-        resident = Resident(line, self._restored(line, served), served, users=1)
+        served = chosen(self.models, line.model).of(owner, name)
+        resident = self._restored(line, served)
         with self._lock:
             self._known[owner, name] = resident
         self.opened(resident, self.store.pending(line.number))
         return resident
 
-    def _restored(self, line: StreamLine, served: Served) -> Stream:
-        """The stream as saved, its counter moved on past every row that was answered since."""
-        saved = self.store.state(line.number)
-        stream = None
+    def _restored(self, line: StreamLine, served: Served) -> Resident:
+        """The stream as saved on this version, its counter moved on past every row that was answered since."""
+        newest = saved = self.store.state(line.number)
+        stream, reached = None, self._reached.pop(line.number, 0)
+        came = newest is not None and newest.version != served.version
+        if newest is not None and came:
+            saved, reached = self.store.state(line.number, version=served.version), max(reached, counted(newest))
         if saved is not None and saved.content is not None:
             try:
                 stream = unpacked(served.model, saved.content)
             except RunError as error:
                 self.store.decide(line.number, 0, "reset", f"the state saved last cannot be used: {error}")
+                saved = None
         if stream is None:
             stream = served.model.stream(**line.settings)
         if served.model.schema.id is None:
             last = self.store.last_row(line.number)
-            stream.rows = max(stream.rows, last + 1 if isinstance(last, int) else 0)
-        return stream
+            stream.rows = max(stream.rows, reached, last + 1 if isinstance(last, int) else 0)
+        if newest is not None and came:
+            self.store.decide(line.number, stream.rows, "version", moved_on(newest, saved, served.version))
+        # A stream that came from another version is saved on this one, so that it comes only once.
+        return Resident(line, stream, served, users=1, moved=came)
 
     def _make_room(self) -> None:
         if len(self._known) <= self.most:
@@ -232,7 +251,8 @@ class Residents:
             resident.learned, resident.moved = [], False
         try:
             # In one transaction: labels that no saved state has learned are pending, and learned again after a crash.
-            self.store.keep_state(resident.line.number, content, reason, learned=learned)
+            version = resident.served.version
+            self.store.keep_state(resident.line.number, content, reason, learned=learned, version=version)
         except AetError:
             resident.learned, resident.moved = learned + resident.learned, True
             raise
@@ -251,3 +271,25 @@ class Residents:
             events = list(trace.events)[-fresh:] if fresh else []
         for event in events:
             self.store.decide(resident.line.number, event["row"], event["kind"], event["text"])
+
+
+def counted(saved: StateLine) -> int:
+    """Rows that a stream had answered when it was saved; 0 where that cannot be read, and the store's count is left."""
+    try:
+        return rows_answered(saved.content or b"")
+    except RunError:
+        return 0
+
+
+def moved_on(newest: StateLine, saved: StateLine | None, version: str) -> str:
+    """What becomes of a stream's state when another version answers it, in a sentence."""
+    if saved is None:
+        return (
+            f"Version {version} answers from here on and starts at its source: an elastic state belongs to the version "
+            f"that learned it. The one of version {newest.version} is kept for that version; the labels stay in the "
+            "store, and the next retraining learns them."
+        )
+    return (
+        f"Version {version} answers from here on, with the state that was saved when it last answered, at "
+        f"{saved.at:%Y-%m-%d %H:%M} UTC. The one of version {newest.version} is kept for that version."
+    )

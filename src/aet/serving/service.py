@@ -29,6 +29,7 @@ from aet.serving.cells import Row, columns_of, frame_of, known_columns, plain_ce
 from aet.serving.learning import Learner
 from aet.serving.models import Served, chosen
 from aet.serving.refusals import Unknown
+from aet.serving.releases import Releases
 from aet.serving.residents import ASIDE, MOST, Resident, Residents
 from aet.serving.store import AnsweredRow, Forgotten, Label, Store
 
@@ -71,7 +72,7 @@ class Service:
     """Thread-safe.
 
     Args:
-        models: by name.
+        models: by name; the releases change which version is there.
         store: where everything is written down.
         settings: of streams that are made without their own, as `model.stream` takes them.
         keep_values: whether rows are written down with their values, for retraining and for labels that come late.
@@ -92,16 +93,18 @@ class Service:
         save_every: float = 30.0,
         most: int = MOST,
     ) -> None:
-        self.models, self.store, self.keep_values, self.mask, self.seen = models, store, keep_values, mask, seen
+        self.models, self.store, self.keep_values, self.mask, self.seen = dict(models), store, keep_values, mask, seen
         self.save_every = save_every
         self.learner = Learner(store)
-        self.residents = Residents(models, store, settings or {}, self._opened, most, mask)
+        self.residents = Residents(self.models, store, settings or {}, self._opened, most, mask)
         self._folded: OrderedDict[int, Resident] = OrderedDict()
+        self.releases = Releases(self.residents, self.learner, self._left)
         self._stopped = threading.Event()
         self._saver = threading.Thread(target=self._save_often, name="aet-saver", daemon=True)
 
     def start(self) -> Service:
         """Open the streams whose labels wait to be learned, and save streams from time to time from now on."""
+        self.releases.follow()
         for line in self.store.streams():
             if line.model in self.models and self.store.pending(line.number):
                 with self.residents.use(line.owner, line.name):
@@ -153,7 +156,7 @@ class Service:
                 except AetError as error:
                     found[place] = error
                     continue
-                group = groups.setdefault((resident.served.name, ask.columns, ask.proba), {})
+                group = groups.setdefault((resident.served.name, resident.served.version, ask.columns, ask.proba), {})
                 group.setdefault(resident.line.number, (resident, []))[1].append(place)
             for group in groups.values():
                 self._together(asks, list(group.values()), found)
@@ -184,6 +187,7 @@ class Service:
             resident.moved = True
             if type(part.stream.method).learn is not Method.learn:
                 self.learner.follow(resident, part)
+            self.releases.answered(resident, part, said)
             for place in places:
                 stop = start + len(asks[place].rows)
                 served, line = resident.served, resident.line
@@ -198,6 +202,11 @@ class Service:
         self._folded.move_to_end(resident.line.number)
         if len(self._folded) > FOLDED:
             self._folded.popitem(last=False)[1].stream.rest()
+
+    def _left(self, residents: Sequence[Resident]) -> None:
+        """Another version answers these from now on."""
+        for resident in residents:
+            self._folded.pop(resident.line.number, None)
 
     def write(self, answers: Sequence[Answers], rows: Sequence[Sequence[Row]]) -> set[int]:
         """Write answers down with their rows, in one transaction; the numbers of streams that were forgotten."""
@@ -245,7 +254,9 @@ class Service:
                 if model.output.kind == "tags":  # whose labels must fit their rows
                     resident.stream.check_feedback([one.id for one in kept], [one.label for one in kept])
             self.store.label(resident.line.number, labels, key)
-            return self.learner.teach(resident, labels)
+            learning = self.learner.teach(resident, labels)
+            self.releases.labelled(resident, labels)
+            return learning
 
     def answers_with(self, owner: str, stream: str) -> str:
         """The kind of a stream's answers."""
@@ -365,6 +376,7 @@ class Service:
     def _save_often(self) -> None:
         while not self._stopped.wait(self.save_every):
             self._save_quietly()
+            self.releases.follow_quietly()
 
     def _save_quietly(self) -> None:
         """A store that cannot be written now is tried again the next time; the labels it has are safe."""

@@ -47,7 +47,7 @@ class Version:
 
 @dataclass
 class Roles:
-    """Who answers: `serving`; `shadow` answers beside it unseen; `canary` answers a `share` of the rows."""
+    """Who answers: `serving`; `shadow` answers beside it unseen; `canary` answers a `share` of the streams."""
 
     serving: int | None = None
     shadow: int | None = None
@@ -182,9 +182,9 @@ class Versions:
         self._change("shadow", number, reason)
 
     def canary(self, number: int | None, share: float = 0.0, reason: str = "") -> None:
-        """Let this version answer a share of the rows, above 0 and below 1; None ends it."""
+        """Let this version answer a share of the streams, above 0 and below 1; None ends it."""
         if number is not None and not 0 < share < 1:
-            raise ConfigError(f"A canary's share of the rows lies between 0 and 1; got {share}.")
+            raise ConfigError(f"A canary's share of the streams lies between 0 and 1; got {share}.")
         self._change("canary", number, reason, share=share if number is not None else 0.0)
 
     def card(self, number: int) -> str:
@@ -232,6 +232,27 @@ class Versions:
 
     def _added(self, number: int) -> dict[str, Any] | None:
         return next((line for line in self.log() if line["act"] == "add" and line["version"] == number), None)
+
+
+def listed(versions: Versions) -> list[dict[str, Any]]:
+    """A line for each version: number, role ("" for none), accuracy on held-out rows, made, note."""
+    from aet.outputs.base import OUTPUTS
+
+    roles, found = versions.roles, []
+    for version in versions.all():
+        names = ("serving", "shadow", "canary")
+        role = ", ".join(name for name in names if getattr(roles, name) == version.number)
+        metric = OUTPUTS[read_description(version.path)["schema"]["output"]].metric
+        found.append(
+            {
+                "number": version.number,
+                "role": role,
+                "accuracy": version.metrics.get(metric),
+                "made": version.made.isoformat(timespec="seconds"),
+                "note": version.note,
+            }
+        )
+    return found
 
 
 def _files_of_run(run: Path) -> list[Path]:

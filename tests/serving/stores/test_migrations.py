@@ -61,11 +61,11 @@ def test_tables_of_something_else_are_left_alone(url):
     engine.dispose()
 
 
-SECOND = """
+THIRD = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "second", "first", None, None
+revision, down_revision, branch_labels, depends_on = "third", "second", None, None
 
 
 def upgrade():
@@ -77,14 +77,31 @@ def test_a_store_of_an_older_aet_is_brought_up_to_date_with_all_it_holds(url, tm
     with Store(url) as store:
         number = store.stream("acme", "site-7", model="gas").number
     later = shutil.copytree(Path(migrations.__path__[0]) / "versions", tmp_path / "later" / "versions")
-    (later / "second.py").write_text(SECOND)
+    (later / "third.py").write_text(THIRD)
     monkeypatch.setattr(migrations, "__path__", [str(later.parent)])
     with Store(url) as store, store.reading() as connection:
         assert connection.execute(sa.text("SELECT number, colour FROM streams")).all() == [(number, None)]
-        assert connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one() == "second"
+        assert connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one() == "third"
     monkeypatch.undo()
     with pytest.raises(StoreError, match="written by a newer aet"):
         Store(url)
+
+
+def test_states_of_before_versions_were_named_are_of_the_first(url):
+    with Store(url) as store:
+        number = store.stream("acme", "site-7", model="gas").number
+    with Store(url) as store, store.writing() as connection:
+        connection.execute(sa.text("ALTER TABLE states DROP COLUMN version"))
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = 'first'"))
+        line = {"stream": number, "at": "2026-01-02 03:04:05", "reason": "old", "content": b"old"}
+        names, values = ", ".join(line), ", ".join(f":{name}" for name in line)
+        connection.execute(sa.text(f"INSERT INTO states ({names}) VALUES ({values})"), line)
+    with Store(url) as store:
+        store.keep_state(number, b"new", "new", version="2")
+        assert store.state(number, version="1").content == b"old"
+        assert store.state(number).content == store.state(number, version="2").content == b"new"
+        assert store.state(number, version="3") is None
+        assert [line.version for line in store.states(number)] == ["2", "1"]
 
 
 def test_servers_that_start_at_once_make_one_store(url):

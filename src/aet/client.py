@@ -124,8 +124,16 @@ class Client:
         return dict(self._send("DELETE", f"/streams/{quote(name, safe='')}"))
 
     def drift(self, stream: str = "default") -> dict[str, Any]:
-        """How far a stream's rows are from those of training."""
+        """How far a stream's rows are from those of training, what its watch saw, and what to do."""
         return dict(self._send("GET", f"/drift?stream={quote(stream, safe='')}"))
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """Open alarms, the newest first."""
+        return list(self._send("GET", "/alarms"))
+
+    def close_alarm(self, number: int) -> dict[str, Any]:
+        """An alarm was looked after; needs the role admin."""
+        return dict(self._send("POST", f"/alarms/{number}/close"))
 
     def ready(self) -> bool:
         """Whether the server takes rows."""

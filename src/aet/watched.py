@@ -55,11 +55,16 @@ def watch(model: Model, **settings: Any) -> Watch:
 
 def see(own: Watch, model: Model, frame: pd.DataFrame, features: bool = True) -> list[Signal]:
     """Show a watch the good rows of a frame, as the source answers them: a pass; gives the alarms that they raise."""
+    return own.see(**shows(model, frame, features))
+
+
+def shows(model: Model, frame: pd.DataFrame, features: bool = True) -> dict[str, Any]:
+    """The arguments of `Watch.see` for the good rows of a frame, as the source answers them: a pass."""
     checked = model.check(frame)
     cells = measured(checked.frame, model.schema)
     with applied(None):
-        shown, probabilities = read(model, model.encode(checked.frame), features)
-    return own.see(arrays(cells), shown, probabilities)
+        vectors, probabilities = read(model, model.encode(checked.frame), features)
+    return {"columns": arrays(cells), "features": vectors, "probabilities": probabilities}
 
 
 def facts(stream: Stream, own: Watch | None = None) -> Facts:

@@ -92,3 +92,19 @@ def test_every_field_has_a_label():
 def test_the_address_of_the_forms_is_needed():
     with pytest.raises(DataError, match="address of its forms"):
         stream_page(make_record(), {})
+
+
+def test_what_to_do_stands_above_the_rows_with_what_it_rests_on():
+    advice = {"act": "retrain", "why": "Accuracy is 70 %.", "expected_gain": 0.25, "low": 0.1, "high": 0.3}
+    signal = {"kind": "input", "text": "Input drift: column '<s03>' ...", "since": 812}
+    watch = {"rows": 1000, "left_out": 0, "signals": [signal]}
+    page = stream_page(make_record(), make_controls(advice={**advice, "cost_rows_to_label": 180}, watch=watch))
+    assert page.index('id="advice"') < page.index('id="asked"')
+    assert "Retrain. Accuracy is 70" in page
+    assert "+25 (+10 to +30)" in page
+    assert "180" in page
+    assert "column &#x27;&lt;s03&gt;&#x27;" in page
+    hold = {"act": "hold", "why": "-"}
+    quiet = stream_page(make_record(), make_controls(advice=hold, watch={"rows": 9, "left_out": 3}))
+    assert "9 rows watched, 3 were not: no drift that is sure." in quiet.replace("\u00a0", " ")
+    assert "--no-watch" in stream_page(make_record(), make_controls(advice=hold))

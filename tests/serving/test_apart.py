@@ -14,10 +14,11 @@ from aet.errors import DataError, FeedbackError
 from aet.personal import Masker
 from aet.serving import app as app_module
 from aet.serving.app import create_app, protected
+from aet.serving.asks import Answers, Ask
 from aet.serving.keys import Keys
 from aet.serving.models import Served
 from aet.serving.refusals import Unknown
-from aet.serving.service import Answers, Ask, Service
+from aet.serving.service import Service
 from aet.serving.store import Label
 from tests.made import quick
 from tests.serving.conftest import rows_of

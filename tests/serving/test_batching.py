@@ -9,9 +9,9 @@ import time
 import pytest
 
 from aet.errors import ConfigError
+from aet.serving.asks import Answers, Ask
 from aet.serving.batching import Batcher
 from aet.serving.refusals import Busy, Stopping, TooLate
-from aet.serving.service import Answers, Ask
 
 
 class Echo:

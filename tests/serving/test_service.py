@@ -6,8 +6,8 @@ import pytest
 
 from aet.errors import AetError, ConfigError, FeedbackError, SchemaError
 from aet.personal import Masker
+from aet.serving.asks import Ask
 from aet.serving.refusals import Taken, Unknown
-from aet.serving.service import Ask
 from aet.serving.store import Label
 from tests.serving.conftest import rows_of
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aet.commands.alarming import channels
 from aet.commands.options import Json
 from aet.commands.session import Session, session
 from aet.errors import ConfigError, nearest
@@ -43,6 +44,15 @@ def serve(
     queue: Annotated[int, typer.Option(min=1, help="Most rows that wait.")] = 8192,
     deadline: Annotated[float, typer.Option(min=0.01, help="Seconds within which a request is answered.")] = 30.0,
     save_every: Annotated[float, typer.Option(min=0.1, help="Seconds between saves of what streams learned.")] = 30.0,
+    watch: Annotated[bool, typer.Option(help="Look for drift, and raise alarms.")] = True,
+    watch_level: Annotated[float, typer.Option(help="Share of clean streams that may ever raise an alarm.")] = 0.05,
+    watch_share: Annotated[float, typer.Option(help="Share of the time that looking for drift may take.")] = 0.05,
+    webhook: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Where alarms are sent; signed with $AET_WEBHOOK_SECRET.")
+    ] = None,
+    mail_to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Who gets alarms; repeatable.")] = None,
+    mail_from: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Password in $AET_MAIL_PASSWORD.")] = None,
+    mail_host: Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="Mail server.")] = None,
     as_json: Json = False,
 ) -> None:
     """Serve models over HTTP: rows in, answers out, true labels back. Ctrl-C finishes what was accepted."""
@@ -55,7 +65,10 @@ def serve(
         batching = {"rows": rows, "wait": wait / 1000, "queue": queue, "deadline": deadline}
         masker = Masker(columns=personal or [], kinds=None if mask else ()) if mask or personal else None
         kept = {"keep_values": values, "mask": masker, "save_every": save_every}
-        run_server(here, runs, host, port, store or str(runs[0] / "store.db"), settings, kept, batching)
+        told = channels(webhook or [], mail_to or [], mail_from, mail_host)
+        watched = {"channels": told, "level": watch_level, "share": watch_share}
+        url = store or str(runs[0] / "store.db")
+        run_server(here, runs, host, port, url, settings, kept, batching, watched if watch else None)
 
 
 def run_server(
@@ -67,6 +80,7 @@ def run_server(
     settings: dict[str, Any],
     kept: dict[str, Any],
     batching: dict[str, Any],
+    watched: dict[str, Any] | None,
 ) -> None:
     """Load, listen, and say so."""
     from aet.serving.app import create_app, protected
@@ -78,6 +92,7 @@ def run_server(
     from aet.serving.server import bound, is_loopback, run, server_of
     from aet.serving.service import Service
     from aet.serving.store import Store
+    from aet.serving.watches import Watches
 
     started = time.perf_counter()
     models = load_models(runs)
@@ -93,7 +108,8 @@ def run_server(
                 "admin`, or serve at 127.0.0.1."
             )
         at = bound(host, port)
-        service = Service(models, store, settings, **kept)
+        watches = None if watched is None else Watches(store, **watched)
+        service = Service(models, store, settings, **kept, watches=watches)
         hosts = () if guarded else (*LOOPBACK, host)  # without keys, no page whose name leads here is let in
         app = protected(create_app(service, Batcher(service, **batching)), keys if guarded else None, hosts=hosts)
         address = f"http://{f'[{host}]' if ':' in host else host}:{at.getsockname()[1]}"

@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp
 
 from aet.errors import AetError
+from aet.serving.alarming import alarms
+from aet.serving.asks import Ask
 from aet.serving.batching import Batcher
 from aet.serving.forms import Asked, AskFor, Create, Feedback, Name, Predict, Predicted, Taken, Undo, Wrong
 from aet.serving.guarding import Line, guarded, need
@@ -28,7 +30,7 @@ from aet.serving.limits import Limits
 from aet.serving.metrics import TYPE, Measured, Metrics
 from aet.serving.pages import pages
 from aet.serving.refusals import status_of
-from aet.serving.service import Ask, Service
+from aet.serving.service import Service
 from aet.serving.version_routes import version_routes
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -136,12 +138,13 @@ def create_app(
     add_streams(app, service, limits)
     app.include_router(inference(service, batcher, limits, metrics))
     app.include_router(version_routes(service, limits))
+    app.include_router(alarms(service, limits))
     app.include_router(pages(service, limits, metrics))
 
     @app.get("/metrics", tags=["health"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def read_metrics(caller: Reads) -> Response:
         """Figures for Prometheus."""
-        return Response(metrics.text(), media_type=TYPE)
+        return Response(await run_in_threadpool(metrics.text), media_type=TYPE)
 
     return app
 
@@ -295,5 +298,5 @@ def add_streams(app: FastAPI, service: Service, limits: Limits) -> None:
 
     @app.get("/drift", tags=["streams"], response_model=dict[str, Any])
     async def drift(caller: Reads, stream: Annotated[Name, Query()] = "default", owner: Owner = None) -> Response:
-        """How far a stream's rows are from those of training."""
+        """How far a stream's rows are from those of training, what its watch saw, and what to do."""
         return await act(caller, owner, service.drift, stream)

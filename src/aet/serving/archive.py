@@ -46,3 +46,20 @@ def unpacked(model: Model, content: bytes) -> Stream:
             return Stream.load(model, folder)
     except zipfile.BadZipFile as error:
         raise RunError(f"The saved state is damaged ({error}). {MEND}") from error
+
+
+def added(content: bytes, name: str, more: bytes) -> bytes:
+    """A stream's bytes with one more file, which `unpacked` leaves alone."""
+    whole = io.BytesIO(content)
+    with zipfile.ZipFile(whole, "a", zipfile.ZIP_STORED) as archive:
+        archive.writestr(name, more)
+    return whole.getvalue()
+
+
+def member(content: bytes, name: str) -> bytes | None:
+    """A file among a stream's bytes; None if it is not there, or they are damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.read(name) if name in archive.namelist() else None
+    except zipfile.BadZipFile:
+        return None

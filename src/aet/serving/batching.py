@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from aet.errors import AetError, ConfigError
+from aet.serving.asks import Answers, Ask, gone
 from aet.serving.refusals import Busy, Stopping, TooLate
-from aet.serving.service import Answers, Ask, Service, gone
+from aet.serving.service import Service
 
 WRITES = 4
 """Batches that may wait to be written down."""

@@ -14,13 +14,14 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from aet.errors import DataError
 from aet.schema import Schema
+from aet.serving.asks import Answers, Ask
 from aet.serving.batching import Batcher
 from aet.serving.forms import ROWS, Column, Form, Name
 from aet.serving.guarding import need
 from aet.serving.keys import Caller, owner_of
 from aet.serving.limits import Limits
 from aet.serving.metrics import Metrics
-from aet.serving.service import Answers, Ask, Service
+from aet.serving.service import Service
 
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from aet.adaptation.given import truth
+from aet.adaptation.stream import Stream
 from aet.adaptation.together import Part
+from aet.batch import Batch
 from aet.errors import FeedbackError
 from aet.serving.cells import frame_of
 from aet.serving.residents import Resident
@@ -18,11 +26,15 @@ WAITING = 1024
 """Batches that may wait to be learned from; labels always may, they are in the store."""
 
 
+Labelled = Callable[[Resident, Batch, npt.NDArray[np.float64]], None]
+"""Told of a stream's labelled rows and the weights they were drawn with: where monitoring looks on."""
+
+
 class Learner:
     """A thread that lets streams learn from answered rows and from labels, each stream in the order of its requests."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, labelled: Labelled | None = None) -> None:
+        self.store, self.labelled = store, labelled
         self.passed_over = 0
         """Rows that nothing was learned from, since too many batches waited."""
         self.waiting = 0
@@ -112,10 +124,32 @@ class Learner:
             return 0
         ids, values = [label.id for label in labels], [label.label for label in labels]
         try:
+            drawn = None if self.labelled is None else drawn_rows(resident.stream, ids, values, labels[0].at_random)
             resident.stream.feedback(ids, values, at_random=labels[0].at_random)
         except FeedbackError as error:
             if len(labels) == 1:
                 resident.stream.trace.event(resident.stream.rows, "unlearned", str(error))
                 return 1
             return sum(self._feed(resident, [label]) for label in labels)
+        if self.labelled is not None and drawn is not None:
+            self.labelled(resident, *drawn)
         return 0
+
+
+def drawn_rows(
+    stream: Stream, ids: Sequence[Hashable], labels: Sequence[Any], at_random: bool
+) -> tuple[Batch, npt.NDArray[np.float64]] | None:
+    """Of labelled rows that are kept, those that `ask` drew or that came at random, with their weights; None if none.
+
+    Raises FeedbackError for a label that the model cannot give.
+    """
+    ids, targets = truth(stream.model, ids, labels)
+    places = np.array([stream.kept.place[known] for known in ids], dtype=np.int64)
+    weights = stream.kept.weights[places]
+    weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
+    weights = np.where([known in stream._undone for known in ids], np.nan, weights)
+    chosen = np.flatnonzero(~np.isnan(weights))
+    if not len(chosen):
+        return None
+    rows = stream.kept.batch[torch.from_numpy(places[chosen])]
+    return Batch(values=rows.values, target=targets[torch.from_numpy(chosen)]), weights[chosen]

@@ -11,7 +11,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from aet.errors import StoreError
 from aet.serving.batching import Batcher
+from aet.serving.service import Service
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -55,12 +57,14 @@ class Metrics:
 
     def watch(self, batcher: Batcher) -> None:
         """Gauges of what is so now."""
-        service = batcher.service
+        service, watched = batcher.service, batcher.service.watches
         for name, what, read in (
             ("aet_waiting_rows", "Rows that wait for a forward pass.", lambda: batcher.held),
             ("aet_resident_streams", "Streams in memory.", lambda: len(service.residents)),
             ("aet_learning_waiting", "What waits to be learned.", lambda: service.learner.waiting),
             ("aet_learning_passed_over", "Rows not learned from.", lambda: service.learner.passed_over),
+            ("aet_watch_left_out", "Rows and labels not watched.", lambda: watched.lots.left_out if watched else 0),
+            ("aet_alarms_open", "Alarms that nobody closed.", lambda: open_alarms(service)),
         ):
             Gauge(name, what, registry=self.registry).set_function(read)
         batcher.told = self.batch
@@ -84,6 +88,14 @@ class Metrics:
     def text(self) -> bytes:
         """In Prometheus' own format."""
         return bytes(generate_latest(self.registry))
+
+
+def open_alarms(service: Service) -> float:
+    """How many alarms are open; NaN while the store cannot be read."""
+    try:
+        return len(service.store.alarms())
+    except StoreError:
+        return float("nan")
 
 
 def totals(counter: Counter) -> list[tuple[dict[str, str], float]]:

@@ -12,6 +12,7 @@ from aet.outputs.label import LabelOutput
 from aet.serving.cells import plain_cell
 from aet.serving.residents import Resident
 from aet.serving.service import Service
+from aet.serving.watches import advised
 
 STREAMS = 200
 """Streams that the first page lists."""
@@ -90,8 +91,9 @@ def known_of(resident: Resident) -> dict[str, Any]:
 def controls(service: Service, owner: str, name: str, may: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The record of a stream, and what its page asks of a person (`aet.report.live_stream.stream_page`)."""
     with service.residents.use(owner, name) as resident:
+        watched = None if service.watches is None else service.watches.report(resident)
         with resident.stream._lock:
-            one = resident.stream
+            one, advice = resident.stream, advised(resident)
             record, undone = one.record(), len(one._history)
             waiting = [one.kept.ids[place] for place in np.flatnonzero(~np.isnan(one.kept.weights))[:ASKED]]
         lines = service.store.values(resident.line.number, waiting)
@@ -111,6 +113,8 @@ def controls(service: Service, owner: str, name: str, may: str) -> tuple[dict[st
             "home": "/",
             "action": f"/page/streams/{owner}/{name}",
             "undone": undone,
+            "advice": advice,
+            "watch": watched,
             "asked": {
                 "rows": rows,
                 "classes": [str(value) for value in output.classes] if isinstance(output, LabelOutput) else None,

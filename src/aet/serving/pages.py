@@ -22,6 +22,7 @@ from aet.report.live import overview as drawn_overview
 from aet.report.live import refused
 from aet.report.live_stream import stream_page
 from aet.report.page import policy
+from aet.serving.alarming import close_alarm
 from aet.serving.forms import Name
 from aet.serving.guarding import need
 from aet.serving.keys import Caller, owner_of
@@ -119,7 +120,7 @@ def pages(service: Service, limits: Limits, metrics: Metrics) -> APIRouter:
     async def close(request: Request, caller: Admin) -> Response:
         """An alarm was looked after."""
         limits.request(caller)
-        await run_in_threadpool(service.store.close_alarm, whole(await fields(request), "number"))
+        await run_in_threadpool(close_alarm, service, whole(await fields(request), "number"))
         return RedirectResponse("/", 303)
 
     @router.post("/versions/promote")

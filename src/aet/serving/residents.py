@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aet.adaptation.stream import Stream
 from aet.errors import AetError, ConfigError, RunError
@@ -22,6 +22,9 @@ from aet.serving.models import Served, chosen
 from aet.serving.opened import Missing
 from aet.serving.refusals import Taken, Unknown
 from aet.serving.store import Label, StateLine, Store, StreamLine
+
+if TYPE_CHECKING:
+    from aet.serving.watches import Watched
 
 MOST = 2048
 """Streams in memory."""
@@ -53,6 +56,8 @@ class Resident:
     """Events that are written down."""
     saving: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """Held while it is saved: what is packed later is also written later."""
+    watched: Watched | None = None
+    """Its watch."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def take(self) -> None:
@@ -76,6 +81,7 @@ class Residents:
         opened: called with a stream that comes into memory and the labels it has not learned.
         most: streams in memory.
         mask: of what is written down: encoded rows that a text could be read from again are then not saved.
+        beside: given a stream and its bytes before they are saved, it gives them with what lies beside the stream.
     """
 
     def __init__(
@@ -86,8 +92,9 @@ class Residents:
         opened: Callable[[Resident, list[Label]], None],
         most: int = MOST,
         mask: Masker | None = None,
+        beside: Callable[[Resident, bytes], bytes] = lambda resident, content: content,
     ) -> None:
-        self.mask = mask
+        self.mask, self.beside = mask, beside
         self.models, self.store, self.settings, self.opened, self.most = models, store, dict(settings), opened, most
         self._lock, self._opening = threading.Lock(), threading.Lock()
         self._known: OrderedDict[tuple[str, str], Resident] = OrderedDict()
@@ -250,6 +257,8 @@ class Residents:
             content, learned = packed(resident.stream, self._keeps(resident)), resident.learned
             resident.learned, resident.moved = [], False
         try:
+            # After `moved` is taken back: what is watched from here on is saved the next time.
+            content = self.beside(resident, content)
             # In one transaction: labels that no saved state has learned are pending, and learned again after a crash.
             version = resident.served.version
             self.store.keep_state(resident.line.number, content, reason, learned=learned, version=version)

@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,46 +22,20 @@ from aet.adaptation.base import Method
 from aet.adaptation.given import truth
 from aet.adaptation.record import drift_record
 from aet.adaptation.together import answer_together
-from aet.errors import AetError, DataError, FeedbackError
+from aet.errors import AetError, FeedbackError
 from aet.personal import Masker
-from aet.serving.cells import Row, columns_of, frame_of, known_columns, plain_cell, records
+from aet.serving.asks import Answers, Ask, gone, unreadable
+from aet.serving.cells import Row, frame_of, known_columns, plain_cell, records
 from aet.serving.learning import Learner
 from aet.serving.models import Served, chosen
-from aet.serving.refusals import Unknown
 from aet.serving.releases import Releases
 from aet.serving.residents import ASIDE, MOST, Resident, Residents
 from aet.serving.store import AnsweredRow, Forgotten, Label, Store
+from aet.serving.watches import Watches, advised
 
 log = logging.getLogger(__name__)
 FOLDED = 8
 """Streams for which a copy of the model with their state folded in is kept."""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Rows of one request for one stream."""
-
-    owner: str
-    stream: str
-    rows: Sequence[Row]
-    model: str | None = None
-    proba: bool = False
-    columns: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", columns_of(self.rows))
-
-
-@dataclass(frozen=True)
-class Answers:
-    """One answer a row, in order, and who gave them."""
-
-    model: str
-    version: str
-    stream: str
-    rows: list[dict[str, Any]]
-    number: int = 0
-    """Of the stream in the store."""
 
 
 Seen = Callable[[Answers, Sequence[Row]], None]
@@ -77,7 +50,8 @@ class Service:
         settings: of streams that are made without their own, as `model.stream` takes them.
         keep_values: whether rows are written down with their values, for retraining and for labels that come late.
         mask: what replaces personal data in values before they are written down.
-        seen: called with answers and rows, once they are written down: where monitoring looks on.
+        seen: called with answers and rows, once they are written down.
+        watches: are shown what was answered, and the labels that came; None watches nothing.
         save_every: seconds after which streams that moved are saved.
         most: streams in memory.
     """
@@ -92,11 +66,14 @@ class Service:
         seen: Seen | None = None,
         save_every: float = 30.0,
         most: int = MOST,
+        watches: Watches | None = None,
     ) -> None:
         self.models, self.store, self.keep_values, self.mask, self.seen = dict(models), store, keep_values, mask, seen
         self.save_every = save_every
-        self.learner = Learner(store)
-        self.residents = Residents(self.models, store, settings or {}, self._opened, most, mask)
+        self.watches = watches
+        self.learner = Learner(store, watches.labels if watches else None)
+        beside = {"beside": watches.beside} if watches else {}
+        self.residents = Residents(self.models, store, settings or {}, self._opened, most, mask, **beside)
         self._folded: OrderedDict[int, Resident] = OrderedDict()
         self.releases = Releases(self.residents, self.learner, self._left)
         self._stopped = threading.Event()
@@ -118,6 +95,8 @@ class Service:
         if self._saver.is_alive():
             self._saver.join()
         self.learner.stop()
+        if self.watches is not None:
+            self.watches.stop()
         self.save("the server stopped")
 
     def save(self, reason: str = "from time to time") -> None:
@@ -191,7 +170,8 @@ class Service:
             for place in places:
                 stop = start + len(asks[place].rows)
                 served, line = resident.served, resident.line
-                found[place] = Answers(served.name, served.version, line.name, said[start:stop], line.number)
+                own = said[start:stop]
+                found[place] = Answers(served.name, served.version, line.name, own, line.number, resident)
                 start = stop
         if len(group) == 1:
             self._fold(group[0][0])
@@ -215,6 +195,11 @@ class Service:
         if self.seen is not None:
             for one, given in pairs:
                 self.seen(one, given)
+        if self.watches is not None:
+            for one, given in pairs:
+                good = [row for row, answer in zip(given, one.rows, strict=True) if answer["problem"] is None]
+                if one.resident is not None:
+                    self.watches.rows(one.resident, good)
         for resident in self.residents.all() if missing else ():
             if resident.line.number in missing:
                 self.residents.drop(resident)
@@ -356,14 +341,18 @@ class Service:
 
     def drift(self, owner: str, stream: str) -> dict[str, Any]:
         """How far the stream's rows are from the training's, by column, and how many answers are likely right."""
-        with self.residents.use(owner, stream) as resident, resident.stream._lock:
-            one = resident.stream
-            return {
-                "stream": stream,
-                "rows": one.rows,
-                "columns": plain_cell(drift_record(one)),
-                "estimates": plain_cell(one.answered.record().get("now", [])),
-            }
+        with self.residents.use(owner, stream) as resident:
+            watched = {"watch": None if self.watches is None else self.watches.report(resident)}
+            with resident.stream._lock:
+                one = resident.stream
+                return {
+                    "stream": stream,
+                    "rows": one.rows,
+                    "columns": plain_cell(drift_record(one)),
+                    "estimates": plain_cell(one.answered.record().get("now", [])),
+                    **watched,
+                    "advice": advised(resident),
+                }
 
     def model(self, name: str | None, version: str | None = None) -> Served:
         """A model by name and version; raises Unknown."""
@@ -384,14 +373,3 @@ class Service:
             self.save()
         except AetError as error:
             log.error("Streams were not saved: %s", error)
-
-
-def gone(stream: str) -> Unknown:
-    """What to raise for a stream that was forgotten while it answered."""
-    return Unknown(f"The stream {stream[:80]!r} was forgotten just now. Send the rows again to make it anew.")
-
-
-def unreadable(error: Exception) -> DataError:
-    """What to answer for rows that nothing foresaw; the log has the whole of it."""
-    log.error("Rows could not be read.", exc_info=error)
-    return DataError(f"These rows cannot be read: {error}.")

@@ -224,9 +224,9 @@ def measured(run: Path, seed: int, seconds: float, rounds: int) -> dict[tuple[st
 
 def learned(run: Path, streams: int, seed: int) -> dict[tuple[str, str], float]:
     """Memory of streams that served and learned, in this process."""
-    from aet.serving.models import Served
     from aet.serving.asks import Ask
-from aet.serving.service import Service
+    from aet.serving.models import Served
+    from aet.serving.service import Service
     from aet.serving.store import Label, Store
 
     torch.set_num_threads(1)

@@ -151,6 +151,14 @@ def test_two_keys_never_see_each_other(service, store):
     assert {line.key for line in store.audited()} >= {bo.name, reader.name}
 
 
+def test_what_is_not_sent_as_json_says_so(client):
+    for type_ in ("application/x-www-form-urlencoded", "text/plain"):
+        answer = client.post("/ask", content='{"stream": "s"}', headers={"Content-Type": type_})
+        assert answer.status_code == 422
+        assert "curl --json" in answer.json()["error"]["message"]
+    assert "curl --json" not in client.post("/ask", json={"count": 0}).json()["error"]["message"]
+
+
 def test_limits_of_a_key_are_429_with_a_time_to_wait(service):
     app = create_app(service, limits=Limits(Allowed(rows=1, burst_rows=4)))
     with TestClient(protected(app, None)) as client:

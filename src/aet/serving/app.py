@@ -125,7 +125,6 @@ def create_app(
         description="Send rows, get answers; send what was true when it is known.",
         version="1",
         lifespan=life,
-        strict_content_type=False,  # `curl -d` names another type for its JSON
         docs_url=None,  # these pages load scripts from elsewhere, which no answer of this server may
         redoc_url=None,
         default_response_class=Answer,
@@ -172,7 +171,9 @@ def errors_as_json(app: FastAPI) -> None:
 
     async def form_error(request: Request, error: Exception) -> Answer:
         assert isinstance(error, RequestValidationError)
-        return wrong(422, "FormError", described(error.errors()))
+        known = request.headers.get("content-type", "").startswith("application/json")
+        hint = "" if known else " Send it as JSON: Content-Type: application/json, or curl --json."
+        return wrong(422, "FormError", described(error.errors()) + hint)
 
     async def http_error(request: Request, error: Exception) -> Answer:
         assert isinstance(error, StarletteHTTPException)

@@ -171,9 +171,15 @@ class Answered:
         for point in self.points:
             truth = {side: self.labelled(side, point["start"], point["row"]).truth() for side in SIDES}
             points.append({**point, "truth": {side: asdict(found) for side, found in truth.items()}})
+        return {"estimator": PLAIN[0], "points": points, "now": self.now()}
+
+    def now(self) -> list[dict[str, Any]]:
+        """JSON-able: each estimate of the newest answers, those that rest on any; none where nothing is known."""
+        if not self.known:
+            return []
         table = self.estimates()
-        now = table[table["rows"] > 0].astype(object)
-        return {"estimator": PLAIN[0], "points": points, "now": now.where(now.notna(), None).to_dict("records")}
+        table = table[table["rows"] > 0].astype(object)
+        return [{str(k): v for k, v in one.items()} for one in table.where(table.notna(), None).to_dict("records")]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able memory, without the answers that wait for labels."""

@@ -26,13 +26,13 @@ RECORD = "record.json"
 """What is known of a replayed stream, where a command left it beside the stream."""
 
 
-def save_stream(stream: Stream, folder: Path, rows: bool) -> Path:
-    """Write everything but, unless asked, the rows."""
+def save_stream(stream: Stream, folder: Path, rows: bool, mark: str | None = None) -> Path:
+    """Write everything but, unless asked, the rows; `mark` is the model's fingerprint, where it is at hand."""
     from safetensors.torch import save_file
 
     described: dict[str, Any] = {
         "format": FORMAT,
-        "model": fingerprint(stream.model),
+        "model": mark or fingerprint(stream.model),
         "adapt": stream.adapt,
         "settings": stream.method.settings,
         "keep": stream.kept.keep,
@@ -90,14 +90,14 @@ def ids_of(kept: KeptRows, rows: bool) -> dict[str, Any]:
     }
 
 
-def load_stream(model: Model, folder: Path) -> Stream:
-    """Read what `save_stream` wrote; raises RunError if it is damaged or of another model."""
+def load_stream(model: Model, folder: Path, mark: str | None = None) -> Stream:
+    """Read what `save_stream` wrote; raises RunError if it is damaged or of another model. `mark` as there."""
     path = folder / "stream.json"
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
         version = int(described["format"])
         if version <= FORMAT:
-            return read_stream(model, folder, described)
+            return read_stream(model, folder, described, mark or fingerprint(model))
     except RunError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -107,9 +107,9 @@ def load_stream(model: Model, folder: Path) -> Stream:
     raise RunError(f"{path} has format {version}, this version reads up to {FORMAT}. Install a newer aet.")
 
 
-def read_stream(model: Model, folder: Path, described: dict[str, Any]) -> Stream:
+def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str) -> Stream:
     """The stream, from stream.json as read and from the tensors beside it."""
-    if described["model"] != fingerprint(model):
+    if described["model"] != mark:
         raise RunError(
             f"{folder / 'stream.json'} is of a stream of another model: the weights that it was saved with are not "
             "these. Load the stream with its own model, or start a new one with model.stream()."

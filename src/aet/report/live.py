@@ -83,13 +83,10 @@ def alarms(record: Record) -> str:
     """What is open, what to do about it, and a button to close it."""
     shown = []
     for alarm in entries(record, "alarms"):
-        times, about = (
-            number(alarm.get("times")) or 1,
-            f"alarm {alarm.get('kind')} of {alarm.get('stream') or 'the server'}",
-        )
-        when = f"{alarm.get('stream') or 'server'} · since {date(alarm.get('first'))}" + (
-            f" · {count(times)} times" if times > 1 else ""
-        )
+        times, name = number(alarm.get("times")) or 1, full_name(alarm.get("owner"), alarm.get("stream"))
+        about = f"alarm {alarm.get('kind')} of {name or 'the server'}"
+        often = f" · {count(times)} times" if times > 1 else ""
+        when = f"{name or 'server'} · since {date(alarm.get('first'))}{often}"
         close = ""
         if record.get("may") == "admin":
             close = sends("/alarms/close", button("Close", about), number=alarm.get("number"))
@@ -109,6 +106,11 @@ def alarms(record: Record) -> str:
     )
 
 
+def full_name(owner: object, name: object) -> str:
+    """A stream's, with its owner where that is known."""
+    return f"{owner} / {name}" if owner else str(name or "")
+
+
 def share(value: Record) -> str:
     """A share with its interval."""
     if number(value.get("value")) is None:
@@ -123,7 +125,7 @@ def streams(record: Record) -> str:
     head = ["stream", "rows", "labels", "right, by labels", "right, estimated", "served by", "alarms"]
     rows = []
     for flow in entries(record, "streams"):
-        name = escape(f"{flow['owner']} / {flow['name']}" if flow.get("owner") else flow.get("name", ""))
+        name = escape(full_name(flow.get("owner"), flow.get("name")))
         rows.append(
             [
                 f'<a href="{escape(flow["href"])}">{name}</a>' if flow.get("href") else name,

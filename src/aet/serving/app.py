@@ -22,6 +22,7 @@ from aet.errors import AetError
 from aet.serving.alarming import alarms
 from aet.serving.asks import Ask
 from aet.serving.batching import Batcher
+from aet.serving.feeding import Feeding
 from aet.serving.forms import Asked, AskFor, Create, Feedback, Name, Predict, Predicted, Taken, Undo, Wrong
 from aet.serving.guarding import Line, guarded, need
 from aet.serving.inference import inference
@@ -197,7 +198,7 @@ def described(errors: Sequence[Any]) -> str:
 
 def add_rows(app: FastAPI, service: Service, batcher: Batcher, limits: Limits, metrics: Metrics) -> None:
     """Rows in, answers out; labels in; rows asked for."""
-    straight = APIRouter(route_class=Straight)
+    straight, feeding = APIRouter(route_class=Straight), Feeding(service, limits, metrics)
 
     @straight.post("/predict", tags=["rows"], response_model=Predicted)
     async def predict(form: Predict, caller: Reads) -> Response:
@@ -218,10 +219,7 @@ def add_rows(app: FastAPI, service: Service, batcher: Batcher, limits: Limits, m
         owner = owner_of(caller, form.owner)
         limits.request(caller)
         labels = [truth.line(form.at_random) for truth in form.labels]
-        asked = await run_in_threadpool(service.asked, owner, form.stream, [label.id for label in labels])
-        limits.labels(caller, form.stream, asked, len(labels) - asked, form.at_random)
-        learning = await run_in_threadpool(service.feedback, owner, form.stream, labels, caller.key)
-        metrics.labels.inc(len(labels))
+        learning = await feeding.take(caller, owner, form.stream, labels, form.at_random)
         if form.wait:
             await asyncio.wait([asyncio.wrap_future(learning)], timeout=batcher.deadline)
         return Taken(stream=form.stream, kept=len(labels), learned=learning.done() and learning.exception() is None)

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from aet.adaptation.storage import load_stream, save_stream
 from aet.adaptation.stream import Stream
 from aet.errors import RunError
 from aet.model import Model
@@ -16,11 +17,12 @@ FILES = ("stream.json", "state.safetensors", "memory.safetensors", "rows.safeten
 MEND = "Take an earlier state of the stream, or start it anew."
 
 
-def packed(stream: Stream, rows: bool = True) -> bytes:
-    """The stream, with `rows` also those kept for late labels, encoded."""
+def packed(stream: Stream, mark: str, rows: bool = True) -> bytes:
+    """The stream, with `rows` also those kept for late labels, encoded; `mark` is its model's fingerprint."""
     content = io.BytesIO()
     with TemporaryDirectory() as folder, zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-        stream.save(folder, rows=rows)
+        with stream._lock:
+            save_stream(stream, Path(folder), rows, mark)
         for name in FILES:
             if (Path(folder) / name).is_file():
                 archive.write(Path(folder) / name, name)
@@ -36,14 +38,17 @@ def rows_answered(content: bytes) -> int:
         raise RunError(f"The saved state is damaged ({error}). {MEND}") from error
 
 
-def unpacked(model: Model, content: bytes) -> Stream:
-    """The stream on its model; raises RunError for damaged bytes, or those of another model's stream."""
+def unpacked(model: Model, content: bytes, mark: str) -> Stream:
+    """The stream on its model, whose fingerprint is `mark`.
+
+    Raises RunError for damaged bytes, or those of another model's stream.
+    """
     try:
         with TemporaryDirectory() as folder, zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in FILES:  # by name: nothing else that the archive may hold is written
                 if name in archive.namelist():
                     (Path(folder) / name).write_bytes(archive.read(name))
-            return Stream.load(model, folder)
+            return load_stream(model, Path(folder), mark)
     except zipfile.BadZipFile as error:
         raise RunError(f"The saved state is damaged ({error}). {MEND}") from error
 

@@ -25,14 +25,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aet.errors import ConfigError, nearest
 from aet.serving.bodies import Bodies
 from aet.serving.headers import KnownHosts, SameOrigin, SecureHeaders, checked_origins
 from aet.serving.keys import ROLES, Caller, Keys
 from aet.serving.limits import Buckets
-from aet.serving.replies import reply
+from aet.serving.replies import Told, reply
 
 log = logging.getLogger(__name__)
 
@@ -111,18 +111,11 @@ class Audited:
             await self.app(scope, receive, send)
             return
         scope.setdefault("state", {})
-        status = 500
-
-        async def sent(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        told = Told(send)
         try:
-            await self.app(scope, receive, sent)
+            await self.app(scope, receive, told)
         finally:
-            line = self.line(scope, status)
+            line = self.line(scope, told.status)
             if line is not None:
                 await run_in_threadpool(self.audit, line)
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aet.errors import StoreError
 from aet.serving.batching import Batcher
+from aet.serving.replies import Told
 from aet.serving.service import Service
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -115,16 +116,9 @@ class Measured:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
-
-        async def sent(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        started, told = time.perf_counter(), Told(send)
         try:
-            await self.app(scope, receive, sent)
+            await self.app(scope, receive, told)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            self.metrics.request(route, status, time.perf_counter() - started)
+            self.metrics.request(route, told.status, time.perf_counter() - started)

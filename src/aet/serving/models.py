@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from aet.adaptation.storage import fingerprint
 from aet.errors import ConfigError, nearest
 from aet.model import Model
 from aet.serving.refusals import Unknown
@@ -34,6 +36,11 @@ class Served:
             return self
         digest = hashlib.sha256(f"{owner}\n{stream}".encode()).digest()
         return self.canary if int.from_bytes(digest[:8], "big") < self.share * 2**64 else self
+
+    @cached_property
+    def mark(self) -> str:
+        """The model's fingerprint, computed once: a served model never changes, and its streams are saved often."""
+        return fingerprint(self.model)
 
     @property
     def all(self) -> list[Served]:

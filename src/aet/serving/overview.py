@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from aet.outputs.label import LabelOutput
+from aet.serving.alarming import described
 from aet.serving.cells import plain_cell
 from aet.serving.residents import Resident
 from aet.serving.service import Service
@@ -27,17 +29,15 @@ def overview(service: Service, owner: str | None, may: str, load: Mapping[str, A
     """
     inside = {one.line.number: one for one in service.residents.all()}
     lines = service.store.streams(owner)
-    names = {line.number: f"{line.owner} / {line.name}" for line in lines}
+    known = {line.number: line for line in lines}
     alarms = service.store.alarms(owner)
-    count: dict[int | None, int] = {}
-    for alarm in alarms:
-        count[alarm.stream] = count.get(alarm.stream, 0) + 1
+    count = Counter(alarm.stream for alarm in alarms)
     shown = sorted(lines, key=lambda line: line.number not in inside)[:STREAMS]
     streams = []
     for line in shown:
         about = {"owner": line.owner, "name": line.name, "href": f"/page/streams/{line.owner}/{line.name}"}
-        known = known_of(inside[line.number]) if line.number in inside else {}
-        streams.append({**about, **known, "alarms": count.get(line.number, 0)})
+        more = known_of(inside[line.number]) if line.number in inside else {}
+        streams.append({**about, **more, "alarms": count[line.number]})
     return {
         "title": ", ".join(service.models),
         "now": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -46,18 +46,7 @@ def overview(service: Service, owner: str | None, may: str, load: Mapping[str, A
         "load": load,
         "streams": streams,
         "left_out": len(lines) - len(shown),
-        "alarms": [
-            {
-                "number": alarm.number,
-                "stream": names.get(alarm.stream) if alarm.stream is not None else None,
-                "kind": alarm.kind,
-                "first": alarm.first.isoformat(timespec="seconds"),
-                "times": alarm.times,
-                "text": alarm.text,
-                "todo": alarm.todo,
-            }
-            for alarm in alarms
-        ],
+        "alarms": [described(alarm, known.get(alarm.stream or 0)) for alarm in alarms],
         "versions": versions(service),
     }
 
@@ -76,7 +65,7 @@ def known_of(resident: Resident) -> dict[str, Any]:
     with resident.stream._lock:
         one = resident.stream
         found: dict[str, Any] = {"rows": one.rows, "labels": one.labels, "adapted": one.serving}
-        now = one.answered.record().get("now") or []
+        now = one.answered.now()
     best = next((line for line in now if line["answers"] == "served"), None)
     if best is not None:
         found["estimate"] = {key: plain_cell(best[key]) for key in ("value", "low", "high")}

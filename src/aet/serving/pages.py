@@ -23,6 +23,7 @@ from aet.report.live import refused
 from aet.report.live_stream import stream_page
 from aet.report.page import policy
 from aet.serving.alarming import close_alarm
+from aet.serving.feeding import Feeding
 from aet.serving.forms import Name
 from aet.serving.guarding import need
 from aet.serving.keys import Caller, owner_of
@@ -64,6 +65,7 @@ class Page(APIRoute):
 def pages(service: Service, limits: Limits, metrics: Metrics) -> APIRouter:
     """The routes; none is part of the API's description."""
     router, since = APIRouter(include_in_schema=False, route_class=Page), datetime.now(UTC)
+    feeding = Feeding(service, limits, metrics)
 
     @router.get("/")
     async def first(caller: Reads) -> Response:
@@ -88,10 +90,7 @@ def pages(service: Service, limits: Limits, metrics: Metrics) -> APIRouter:
         limits.request(caller)
         given = answers(form, await run_in_threadpool(service.answers_with, whose, name))
         if given:
-            asked = await run_in_threadpool(service.asked, whose, name, [label.id for label in given])
-            limits.labels(caller, name, asked, len(given) - asked, False)
-            learned = await run_in_threadpool(service.feedback, whose, name, given, caller.key)
-            metrics.labels.inc(len(given))
+            learned = await feeding.take(caller, whose, name, given)
             await run_in_threadpool(learned.exception, 30.0)
         return back(owner, name)
 

@@ -1,11 +1,11 @@
-"""Answers that are given before the app is reached, in the same form as the app's own refusals."""
+"""Answers: those given before the app is reached, in the form of its own refusals; and what status one had."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 
-from starlette.types import Send
+from starlette.types import Message, Send
 
 
 async def reply(send: Send, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
@@ -15,3 +15,20 @@ async def reply(send: Send, status: int, why: str, headers: Mapping[str, str] | 
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
     await send({"type": "http.response.start", "status": int(status), "headers": raw})
     await send({"type": "http.response.body", "body": body})
+
+
+class Told:
+    """`send`, and the status that went out by it; 500 until one did.
+
+    >>> Told(None).status
+    500
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.send, self.status = send, 500
+
+    async def __call__(self, message: Message) -> None:
+        """Send it on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self.send(message)

@@ -208,7 +208,7 @@ class Residents:
             saved, reached = self.store.state(line.number, version=served.version), max(reached, counted(newest))
         if saved is not None and saved.content is not None:
             try:
-                stream = unpacked(served.model, saved.content)
+                stream = unpacked(served.model, saved.content, served.mark)
             except RunError as error:
                 self.store.decide(line.number, 0, "reset", f"the state saved last cannot be used: {error}")
                 saved = None
@@ -254,7 +254,8 @@ class Residents:
             if self.mask is not None:
                 for event in resident.stream.trace.aside:
                     event["text"] = ASIDE
-            content, learned = packed(resident.stream, self._keeps(resident)), resident.learned
+            content = packed(resident.stream, resident.served.mark, self._keeps(resident))
+            learned = resident.learned
             resident.learned, resident.moved = [], False
         try:
             # After `moved` is taken back: what is watched from here on is saved the next time.

@@ -349,7 +349,7 @@ class Service:
                     "stream": stream,
                     "rows": one.rows,
                     "columns": plain_cell(drift_record(one)),
-                    "estimates": plain_cell(one.answered.record().get("now", [])),
+                    "estimates": plain_cell(one.answered.now()),
                     **watched,
                     "advice": advised(resident),
                 }

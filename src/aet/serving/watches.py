@@ -19,7 +19,6 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from aet.adaptation.storage import fingerprint
 from aet.attention.state import applied
 from aet.batch import Batch
 from aet.errors import AetError
@@ -80,7 +79,6 @@ class Watches:
         self.delivery = Delivery([Log()] if channels is None else channels)
         self.lots = Lots(self._look, self._failed, wait, share)
         self._lock = threading.Lock()
-        self._prints: dict[tuple[str, str], str] = {}
 
     def rows(self, resident: Resident, rows: Sequence[Row]) -> None:
         """Rows were answered and written down."""
@@ -122,7 +120,7 @@ class Watches:
         own = self._of(resident)
         with own.lock:
             arrays = self._opened(resident, own).to_arrays()
-            about = {"model": self._print(own.served), "left_out": own.left_out, "unsaid": list(map(plain, own.unsaid))}
+            about = {"model": own.served.mark, "left_out": own.left_out, "unsaid": list(map(plain, own.unsaid))}
         arrays = {name: np.array(array, order="C") for name, array in {**arrays, "about": packed(about)}.items()}
         return added(content, FILE, save(arrays))
 
@@ -150,7 +148,7 @@ class Watches:
         """A watch as it was saved, if it looked on the same model."""
         arrays = {} if content is None else load(content)
         about = unpacked(arrays["about"]) if arrays else {}
-        if about.get("model") != self._print(own.served):
+        if about.get("model") != own.served.mark:
             return
         one = watch(own.served.model, level=self.level)
         one.load_arrays(arrays)
@@ -159,12 +157,6 @@ class Watches:
         if own.fault is None:
             own.left_out += about["left_out"]
             own.unsaid = unsaid
-
-    def _print(self, served: Served) -> str:
-        """Which model it is: another one under the same name has other figures to compare with."""
-        if (served.name, served.version) not in self._prints:
-            self._prints[served.name, served.version] = fingerprint(served.model)
-        return self._prints[served.name, served.version]
 
     def _look(self, lot: Lot) -> None:
         """Show a lot to its watch; the passes of the model are made before the lock is taken."""

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aet.cells.words import objects
 from aet.errors import DataError
 from aet.rows import check_rows
 from aet.schema import infer
 from aet.tables import iter_tables, read_table
-from aet.words import objects
 
 TEXT = "EU\tB-ORG\nrejects\tO\n\n\nPeter\tB-PER\nBlackburn\tI-PER\n\nyes\tO\n"
 ROWS = {

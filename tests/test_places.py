@@ -3,9 +3,9 @@
 import torch
 
 import aet
+from aet.cells.words import MOST
 from aet.places import WordPlaces, spread, used
 from aet.trunk import Trunk
-from aet.words import MOST
 from tests.made import quick
 
 

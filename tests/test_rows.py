@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from aet.cells.number import LARGEST, parse_numbers
 from aet.errors import ConfigError, DataError, SchemaError
 from aet.roles import SeenIds
-from aet.rows import LARGEST, check_rows, parse_numbers
+from aet.rows import check_rows
 from aet.schema import InputSpec, Schema
 from aet.tables import iter_tables, read_table
 

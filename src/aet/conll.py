@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
+from aet.cells.words import objects
 from aet.errors import DataError
-from aet.words import objects
 
 WORDS, TAGS = "words", "tags"
 DOCUMENT = "-DOCSTART-"

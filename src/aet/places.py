@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aet.cells.words import MOST
 from aet.errors import ConfigError
-from aet.words import MOST
 
 if TYPE_CHECKING:
     from aet.model import Model

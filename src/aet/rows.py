@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import numbers
-import re
-import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from aet.cells import CELLS, TARGETS, Faults, object_cells
+from aet.cells.base import Column, distinct, showing
+from aet.cells.number import number_cells
 from aet.errors import ConfigError, DataError
 from aet.roles import SeenIds, role_mends, whole
-from aet.words import shown, tag_cells, word_cells
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from aet.schema import Schema
-
-Column = pd.Series  # (N,)
-Mask = npt.NDArray[np.bool_]  # (N,)
-_NANS = ("NaN", "nan", "-NaN", "-nan")
-MARKERS = (*_NANS, "", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NULL", "null", "None")
-"""Texts that stand for a missing value."""
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -86,17 +72,15 @@ def check_rows(
         raise ConfigError(f"infinite: expected 'quarantine' or 'raise', got {infinite!r}.")
     schema.check(frame, need_target=need_target)
     frame = frame.reset_index(drop=True)
-    faults = _Faults(len(frame), first, training=need_target, infinite=infinite, mends=role_mends(schema))
+    faults = Faults(len(frame), first, training=need_target, infinite=infinite, mends=role_mends(schema))
     typed: dict[str, Any] = {}
     for spec in schema.inputs:
-        typed |= {name: _INPUTS[spec.kind](frame[name], faults) for name in spec.columns}
+        typed |= {name: CELLS[spec.kind].check(frame[name], faults) for name in spec.columns}
     for name in frame.columns.intersection(list(schema.targets)):
         own = faults if need_target else None
-        if schema.output == "tags":
-            words = next(typed[spec.columns[0]] for spec in schema.inputs if spec.kind == "words")
-            typed[name] = tag_cells(frame[name], words, own)
-            continue
-        typed[name] = _target(frame[name], schema.kind_of(name), own, not schema.target_kinds)
+        kind = TARGETS[schema.kind_of(name)]
+        read = {spec.kind: typed[spec.columns[0]] for spec in schema.inputs if spec.kind == kind.reads}
+        typed[name] = kind.check(frame[name], own, read, not schema.target_kinds)
     if need_target and schema.target_kinds:
         none = np.logical_and.reduce([pd.isna(typed[name]) for name in schema.targets])
         faults.add(none, " ".join(schema.targets), "an answer for one of these or more", lambda row: "none")
@@ -114,204 +98,21 @@ def check_rows(
     return Checked(good, kept, dict(sorted(faults.texts.items())))
 
 
-class _Faults:
-    """The bad rows found so far: a mask and a sentence each. `mends`: the way out for columns that are no inputs."""
-
-    def __init__(self, rows: int, first: int, *, training: bool, infinite: str, mends: dict[Any, str]) -> None:
-        self.bad: Mask = np.zeros(rows, dtype=bool)
-        self.texts: dict[int, str] = {}
-        self.first, self.training, self.infinite, self.mends = first, training, infinite, mends
-
-    def add(self, wrong: Mask, name: object, expected: str, got: Callable[[int], str]) -> None:
-        """Keep the rows of `wrong` aside; `got` is asked for these rows only."""
-        rows = np.flatnonzero(wrong).tolist()
-        self.bad[rows] = True
-        for row in rows:
-            text = f"row {row + self.first}, column {name!r}: expected {expected}, got {got(row)}"
-            if self.training and 2 * len(rows) > len(wrong):
-                kind = f"Likely it is of another kind: say kinds={{{name!r}: ...}} ('ignore' leaves it out)"
-                mend = self.mends.get(name, f"{kind}, or mend the rows.")
-                raise DataError(f"Column {name!r} is bad in {len(rows)} of {len(wrong)} rows; {text}. {mend}")
-            self.texts[row] = f"{self.texts[row]}; {text}" if row in self.texts else text
-
-
-def _shown(cells: Any) -> Callable[[int], str]:
-    return lambda row: shown(cells[row].item() if isinstance(cells[row], np.generic) else cells[row])
-
-
-def parse_numbers(column: Column[Any]) -> tuple[npt.NDArray[np.float64], Mask]:
-    """Cells as (values (N,), wrong (N,)): numbers, NaN where missing, and which cells are no numbers at all.
-
-    Booleans are 0 and 1, dates seconds since 1970 (UTC unless they say otherwise), durations seconds.
-
-    >>> parse_numbers(pd.Series(["1.5", " 2 ", "NA", "abc", True, None], dtype=object))
-    (array([1.5, 2. , nan, nan, 1. , nan]), array([False, False, False,  True, False, False]))
-    """
-    sort = "O" if isinstance(column.dtype, pd.CategoricalDtype) else getattr(column.dtype, "kind", "O")
-    right = np.zeros(len(column), dtype=bool)
-    if sort in "biuf":
-        return column.to_numpy(dtype=np.float64, na_value=np.nan), right
-    if sort in "mM":
-        times = column.to_numpy(dtype="datetime64[us]" if sort == "M" else "timedelta64[us]")
-        return np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e6), right
-    cells = pd.Series(column.to_numpy(dtype=object), dtype=object)
-    values = np.full(len(cells), np.nan)
-    with suppress(OverflowError):  # a whole number beyond every float: then cell by cell
-        parsed = pd.to_numeric(cells, errors="coerce")
-        if parsed.dtype.kind in "biuf":
-            values = parsed.to_numpy(dtype=np.float64, copy=True)
-    wrong = np.isnan(values) & cells.notna().to_numpy()
-    for row in np.flatnonzero(wrong):
-        number = _number(cells.iloc[row])
-        if number is not None:
-            values[row], wrong[row] = number, False
-    return values, wrong
-
-
-def _number(cell: object) -> float | None:
-    """A cell that pandas does not parse as a number; None if it is none."""
-    if isinstance(cell, str):
-        text = cell.strip()
-        if NUMBER.fullmatch(text):
-            return float(text)
-        return np.nan if text in MARKERS else {"true": 1.0, "false": 0.0}.get(text.lower())
-    if isinstance(cell, datetime.date | np.datetime64):
-        return pd.Timestamp(cell).timestamp()
-    if isinstance(cell, datetime.timedelta | np.timedelta64):
-        return pd.Timedelta(cell).total_seconds()
-    with suppress(OverflowError):
-        return float(cell) if isinstance(cell, numbers.Real) else None
-    return np.inf
-
-
-def _numbers(column: Column[Any], faults: _Faults, *, needed: str = "") -> npt.NDArray[np.float64]:
-    """Finite numbers, or NaN for missing unless `needed` says what must be there."""
-    values, wrong = parse_numbers(column)
-    beyond = np.abs(values) > LARGEST
-    if faults.infinite == "raise" and beyond.any():
-        row = int(beyond.argmax())
-        raise DataError(
-            f"row {row + faults.first}, column {column.name!r}: expected a finite number, got {values[row]} "
-            f"(such values in {beyond.sum()} rows). "
-            + faults.mends.get(column.name, "Replace infinite values by missing ones or drop them.")
-        )
-    faults.add(wrong, column.name, "a number", _shown(column.array))
-    faults.add(beyond, column.name, f"a finite number of at most {LARGEST:.2g} in size", _shown(values))
-    if needed:
-        faults.add(np.isnan(values) & ~wrong, column.name, needed, lambda row: "a missing value")
-    return values
-
-
-def _distinct(column: Column[Any]) -> tuple[npt.NDArray[np.int64], Any]:
-    """Codes (N,) with -1 for missing, and the cells they stand for."""
-    try:
-        return pd.factorize(column)
-    except TypeError:  # lists and dicts have no hash
-        hashable = [cell if pd.api.types.is_scalar(cell) else (repr(cell),) for cell in column]
-        return pd.factorize(object_cells(hashable))
-
-
-def _texts(column: Column[Any], faults: _Faults, *, category: bool) -> Column[Any]:
-    codes, cells = _distinct(column)
-    words = np.array([*(_word(cell, category) for cell in cells), None], dtype=object)
-    wrong = np.array([word is False for word in words], dtype=bool)[codes]
-    faults.add(wrong, column.name, "a category" if category else "a text", _shown(column.array))
-    return pd.Series(words[codes], dtype=object)  # pandas 3 would make strings of its own, without None
-
-
-def _word(cell: object, category: bool) -> str | bool | None:
-    """The one way of writing a cell; None if missing, False if it is no text, number, flag or date."""
-    if isinstance(cell, str):
-        text = cell.strip()
-        if text in MARKERS:
-            return None
-        if not category:
-            return cell
-        if text.lower() in ("true", "false"):
-            return text.capitalize()
-        if not NUMBER.fullmatch(text):
-            return text
-        cell = int(text) if text.lstrip("+-").isdecimal() else float(text)
-    cell = cell.item() if isinstance(cell, np.generic) else cell
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell) if isinstance(cell, int | float | decimal.Decimal | datetime.date | Path) else False
-
-
-def _images(column: Column[Any], faults: _Faults) -> Column[Any]:
-    cells = object_cells([str(cell) if isinstance(cell, Path) else cell for cell in column])
-    look = lru_cache(maxsize=None)(_file_fault)  # a file may stand in many rows
-    found = [look(cell) if isinstance(cell, str) else _array_fault(cell) for cell in cells]
-    wrong = np.array([fault is not None for fault in found], dtype=bool)
-    faults.add(wrong, column.name, "an image", lambda row: str(found[row]))
-    return pd.Series(cells, dtype=object)
-
-
-def _file_fault(path: str) -> str | None:
-    from PIL import Image
-
-    if not Path(path).is_file():
-        return f"{path!r}, where there is no file"
-    try:
-        with Image.open(path) as image:
-            image.draft("L", (1, 1))  # a JPEG's end is reached soonest by a small draft; only PNG has checksums
-            image.verify() if image.format == "PNG" else image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        return f"{path!r}, a broken file ({error})"
-    return None
-
-
-def _array_fault(cell: Any) -> str | None:
-    if type(cell).__module__.startswith("PIL."):
-        return None
-    if not isinstance(cell, np.ndarray) or cell.dtype.kind not in "biuf":
-        return _shown([cell])(0)
-    if cell.ndim not in (2, 3) or 0 in cell.shape or (cell.ndim == 3 and cell.shape[2] not in (1, 3, 4)):
-        return f"an array of the shape {cell.shape}, not (H, W) or (H, W, C) with 1, 3 or 4 channels"
-    return "an array that is not finite" if cell.dtype.kind == "f" and not np.isfinite(cell).all() else None
-
-
-def _target(column: Column[Any], output: str, faults: _Faults | None, alone: bool) -> Any:
-    """A target typed for its output; its faults count only where it is needed, a missing one if it is `alone`."""
-    if output == "label":
-        codes, cells = _distinct(column)
-        fine = [bool(c.strip()) if isinstance(c, str) else pd.api.types.is_scalar(c) for c in cells]
-        wrong = ~np.array([*fine, False], dtype=bool)[codes]
-        if faults and alone:
-            faults.add(wrong, column.name, "a class as the target", _shown(column.array))
-        return column.where(~wrong, None) if wrong.any() else column
-    if not faults:
-        return parse_numbers(column)[0]
-    values = _numbers(column, faults, needed="a number as the target" if alone else "")
-    if output == "multilabel":
-        faults.add(~np.isin(values, (0, 1)) & np.isfinite(values), column.name, "0 or 1", _shown(values))
-    return values
-
-
-def _role(column: Column[Any], role: str, faults: _Faults, seen: SeenIds | None) -> Any:
+def _role(column: Column[Any], role: str, faults: Faults, seen: SeenIds | None) -> Any:
     if role == "weight":
-        values = _numbers(column, faults, needed="a weight")
-        faults.add(values < 0, column.name, "a weight of 0 or more", _shown(values))
+        values = number_cells(column, faults, needed="a weight")
+        faults.add(values < 0, column.name, "a weight of 0 or more", showing(values))
         return values
     if role == "id":
-        codes, _ = _distinct(column)
+        codes, _ = distinct(column)
         _, starts, place = np.unique(codes, return_index=True, return_inverse=True)
-        rows, present, show = np.arange(len(codes)) + faults.first, codes >= 0, _shown(column.array)
+        rows, present, show = np.arange(len(codes)) + faults.first, codes >= 0, showing(column.array)
         origin = rows[starts[place]]
         if seen is not None:
             origin[present] = np.minimum(origin[present], seen.first(column[present], rows[present]))
         faults.add(~present, column.name, "an id", show)
         faults.add(present & (origin < rows), column.name, "a new id", lambda r: f"{show(r)} of row {origin[r]} again")
     return column
-
-
-_INPUTS: dict[str, Callable[[Column[Any], _Faults], Any]] = {
-    "number": _numbers,
-    "category": partial(_texts, category=True),
-    "text": partial(_texts, category=False),
-    "image": _images,
-    "words": word_cells,
-}
 
 
 def memory_frames(source: Any, rows: int | None) -> Iterator[pd.DataFrame]:
@@ -364,14 +165,6 @@ def _dataset_frame(part: Any) -> pd.DataFrame:
     for name in arrays:
         frame[name] = object_cells([cell if cell is None else np.asarray(cell) for cell in part[name]])
     return frame[list(kinds)]
-
-
-def object_cells(values: Any) -> npt.NDArray[Any]:
-    """One object a row: NumPy would stack arrays of equal shapes."""
-    cells = np.empty(len(values), dtype=object)
-    for row, value in enumerate(values):
-        cells[row] = value
-    return cells
 
 
 def _column_frame(columns: Mapping[Any, Any]) -> pd.DataFrame:

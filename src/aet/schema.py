@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aet.cells import CELLS, TARGETS
+from aet.cells.number import parse_numbers
 from aet.errors import SchemaError, nearest
-from aet.rows import parse_numbers
-from aet.targets import PARTS, classes_or_raise, output_kind, target_kinds
-from aet.words import mostly_words
+from aet.targets import PARTS, output_kind, target_kinds, told_kind
 
-KINDS = ("number", "category", "text", "image", "words")
-OUTPUTS = ("label", "multilabel", "number", "several", "tags")
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+KINDS = tuple(CELLS)
+OUTPUTS = tuple(TARGETS)
 
 
 class SchemaWarning(UserWarning):
@@ -43,7 +42,7 @@ class InputSpec:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise SchemaError(f"Input {self.name!r}: no kind {self.kind!r}. {nearest(self.kind, KINDS)}")
-        if not self.columns or (len(self.columns) > 1 and self.kind != "number"):
+        if not self.columns or (len(self.columns) > 1 and not CELLS[self.kind].grouped):
             raise SchemaError(
                 f"Input {self.name!r} of kind {self.kind!r} has {len(self.columns)} columns: expected one "
                 "or several numeric ones. Make an input of each."
@@ -83,10 +82,11 @@ class Schema:
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
             raise SchemaError(f"The output {self.output!r} is unknown. {nearest(self.output, OUTPUTS)}")
-        if not self.targets or (len(self.targets) > 1) != (self.output in ("multilabel", "several")):
+        if not self.targets or (len(self.targets) > 1) != TARGETS[self.output].several:
+            joint = " and ".join(repr(kind) for kind in OUTPUTS if TARGETS[kind].several)
             raise SchemaError(
                 f"The output {self.output!r} has {len(self.targets)} targets: expected two or more for "
-                "'multilabel' and 'several', one otherwise. Name others."
+                f"{joint}, one otherwise. Name others."
             )
         wrong = [kind for kind in self.target_kinds if kind not in PARTS]
         if wrong or len(self.target_kinds) != len(self.targets) * (self.output == "several"):
@@ -94,12 +94,13 @@ class Schema:
                 f"The {len(self.targets)} targets of the output {self.output!r} have kinds {list(self.target_kinds)}: "
                 f"expected one of {', '.join(PARTS)} for each target of 'several', none otherwise. Mend the schema."
             )
-        words = [spec.name for spec in self.inputs if spec.kind == "words"]
-        if self.output == "tags" and len(words) != 1:
+        reads = TARGETS[self.output].reads
+        read = [spec.name for spec in self.inputs if spec.kind == reads]
+        if reads and len(read) != 1:
             raise SchemaError(
-                "The output 'tags' answers for each word of one input: expected one of kind 'words', got "
-                f"{', '.join(words) or 'none'}. Give a column of lists of words, or say "
-                "which it is, as in kinds={'sentence': 'words'}; ignore=... leaves further ones out."
+                f"The output {self.output!r} speaks of one input: expected one of kind {reads!r}, got "
+                f"{', '.join(read) or 'none'}. Give such a column, or say which it is, as in "
+                f"kinds={{'column': {reads!r}}}; ignore=... leaves further ones out."
             )
         _once([*self.input_columns, *self.targets, *self.roles.values(), *self.ignored], "column")
         _once([spec.name for spec in self.inputs], "input name")
@@ -262,7 +263,8 @@ def infer(
     if clash := [name for name in spans if name in names and name not in spans[name]]:
         raise SchemaError(f"groups: {clash[0]!r} is a column too. Expected a new name: rename the group.")
 
-    tagged = len(targets) == 1 and (output == "tags" or (output is None and mostly_words(frame[targets[0]])))
+    answers = output if isinstance(output, str) else None if output else told_kind(frame, targets)
+    read = TARGETS[answers].reads if answers is not None and answers in TARGETS else None
     taken = {column for columns in told.values() for column in columns}
     ignored = list(told["ignore"])
     inputs: dict[str, InputSpec] = {}
@@ -272,8 +274,8 @@ def infer(
             inputs[grouped[column]] = InputSpec(grouped[column], "number", spans[grouped[column]])
             continue
         found, reason = (kinds[column], "") if column in kinds else _kind(frame[column])
-        if found == "words" and column not in kinds and not tagged:
-            found, reason = None, "it holds lists of texts, which are read as words where the target is a list of tags"
+        if found is not None and found in CELLS and not (CELLS[found].by_itself or column in kinds or found == read):
+            found, reason = None, f"it holds {found}, which are read where the target speaks of each of them"
         if found in KINDS:
             inputs[column] = InputSpec(column, found, (column,))
             continue
@@ -292,7 +294,7 @@ def infer(
     output = output or output_kind(frame, targets)
     left_out = tuple(column for column in names if column in ignored)
     schema = Schema(tuple(inputs.values()), targets, output, id, time, group, weight, left_out, kinds_of)
-    classes_or_raise(frame, targets, output)
+    TARGETS[output].learnable(frame, targets)
     return schema
 
 
@@ -337,11 +339,9 @@ def _kind(column: pd.Series[Any]) -> tuple[str | None, str]:
         return "category", ""
     if column.dtype.kind in "iufmM":
         return "number", ""
-    if mostly_words(filled):
-        return "words", ""
+    if told := [kind for kind in CELLS if CELLS[kind].recognises(filled)]:
+        return told[0], ""
     head = list(filled.iloc[:100])
-    if sum(map(_is_image, head)) > 0.9 * len(head):
-        return "image", ""
     values, wrong = parse_numbers(filled)
     if np.isnan(values[~wrong]).all() and not wrong.any():
         return None, "it has no value in any row"
@@ -355,10 +355,11 @@ def _kind(column: pd.Series[Any]) -> tuple[str | None, str]:
 
 def _text_kind(texts: pd.Series[Any]) -> tuple[str | None, str]:
     example = f"{texts.iloc[0]!r:.60}"
-    if np.mean([text.lower().endswith(IMAGES) for text in texts]) >= 0.9:
-        if any(Path(text).is_file() for text in texts.iloc[:20]):
-            return "image", ""
-        return None, f"its cells look like image files, but {texts.iloc[0]!r} and others are not there"
+    for kind in (kind for kind in CELLS if CELLS[kind].endings):
+        if np.mean([text.lower().endswith(CELLS[kind].endings) for text in texts]) >= 0.9:
+            if any(Path(text).is_file() for text in texts.iloc[:20]):
+                return kind, ""
+            return None, f"its cells look like {kind} files, but {texts.iloc[0]!r} and others are not there"
     distinct = texts.nunique()
     words = np.mean([len(text.split()) for text in texts.iloc[:1000]])
     if distinct > min(len(texts) / 2, 200) and words >= 3:
@@ -369,9 +370,3 @@ def _text_kind(texts: pd.Series[Any]) -> tuple[str | None, str]:
             f"each row has another value, such as {example}, so it looks like an id (or unread dates)",
         )
     return "category", ""
-
-
-def _is_image(cell: object) -> bool:
-    if isinstance(cell, np.ndarray):
-        return cell.ndim in (2, 3)
-    return type(cell).__module__.startswith("PIL.")

@@ -26,9 +26,10 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from aet.cells.number import MARKERS, NUMBER
 from aet.conll import conll_frames
 from aet.errors import ConfigError, DataError, SchemaError, nearest
-from aet.rows import MARKERS, NUMBER, arrow_frame, memory_frames
+from aet.rows import arrow_frame, memory_frames
 
 if TYPE_CHECKING:
     import pyarrow as pa

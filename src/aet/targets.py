@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from aet.cells import TARGETS
+from aet.cells.number import parse_numbers
 from aet.errors import DataError, SchemaError, nearest
-from aet.rows import parse_numbers
-from aet.words import mostly_words
 
 PARTS = ("label", "number")
 """Kinds of each of several targets."""
+
+
+def told_kind(frame: pd.DataFrame, targets: Sequence[str]) -> str | None:
+    """The kind of output whose cells are told from all others, as lists of tags are; None for plain values."""
+    filled = frame[targets[0]].dropna()
+    return next((kind for kind in TARGETS if len(targets) == 1 and TARGETS[kind].recognises(filled)), None)
 
 
 def output_kind(frame: pd.DataFrame, targets: Sequence[str]) -> str:
     """The kind of output that these targets ask for."""
     if len(targets) > 1:
         return "multilabel"
+    if told := told_kind(frame, targets):
+        return told
     filled = frame[targets[0]].dropna()
-    if mostly_words(filled):
-        return "tags"
     flags = pd.api.types.is_bool_dtype(filled) or isinstance(filled.dtype, pd.CategoricalDtype)
     values, wrong = parse_numbers(filled)
     distinct = filled.map(str).nunique()
@@ -50,28 +55,3 @@ def target_kinds(frame: pd.DataFrame, targets: Sequence[str], given: Mapping[str
         if kind not in PARTS:
             raise SchemaError(f"output: the target {name!r} has no kind {kind!r}. {nearest(str(kind), PARTS)}")
     return tuple(given.get(name) or target_kind(frame, name) for name in targets)
-
-
-def classes_or_raise(frame: pd.DataFrame, targets: Sequence[str], output: str) -> None:
-    """DataError for a target of one class or none, and for several targets that are not 0 and 1."""
-    if output in ("several", "tags"):
-        return  # what there is to learn is known when it is learned, over the rows that have it
-    shown = ", ".join(map(repr, targets))
-    classes: set[Any] = set()
-    for target in targets:
-        filled = frame[target].dropna()
-        values, wrong = parse_numbers(filled)
-        wrong |= ~np.isin(values, (0, 1))
-        if output == "multilabel" and wrong.any():
-            example = f"{filled.iloc[int(wrong.argmax())]!r:.60}"
-            raise DataError(
-                f"The targets {shown} answer yes or no: expected 0 and 1 in {target!r}, got {example}. Write "
-                "0 and 1, name one target, or say output='several' for answers of different kinds."
-            )
-        classes.update(values if output == "multilabel" else filled.map(str))
-    if len(classes) < 2:
-        found = f"only {classes.pop()!r}" if classes else "no value"
-        raise DataError(
-            f"The target {shown} has {found}: expected at least two, one class leaves nothing to learn. "
-            "Check that the rows were not filtered by it, or name another target."
-        )

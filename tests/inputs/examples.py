@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aet.cells.words import objects
 from aet.schema import InputSpec
-from aet.words import objects
 
 WORDS = ("red", "blue", "green", "dog", "cat", "tree", "runs", "sleeps")
 

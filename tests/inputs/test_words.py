@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
+from aet.cells.words import MOST, objects
 from aet.errors import ConfigError
 from aet.inputs.casing import CASINGS, casing
 from aet.inputs.pieces import Marks, cleaned, split
 from aet.inputs.text import START, UNKNOWN
 from aet.inputs.words import WordsInput, words_first
 from aet.schema import InputSpec
-from aet.words import MOST, objects
 
 SENTENCES = [["EU", "rejects", "German", "call"], ["call", "unheardofword", "call"], ["dog"] * 5] * 4
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from aet.words import objects
+from aet.cells.words import objects
 
 
 @dataclass(frozen=True)

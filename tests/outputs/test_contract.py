@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from aet.attention.state import ElasticState, applied, merge, name_elastic
+from aet.cells.words import MOST
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.outputs import OUTPUTS
 from aet.outputs.tags import marked
 from aet.schema import OUTPUTS as KINDS
-from aet.words import MOST
 
 from ..made import loose_tensors
 from .examples import EXAMPLES

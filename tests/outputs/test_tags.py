@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 import torch
 
+from aet.cells.words import MOST, objects
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.outputs.entities import spans
 from aet.outputs.tags import TagsOutput, marked
 from aet.schema import Schema
-from aet.words import MOST, objects
 
 CELLS = [["B-PER", "I-PER", "O"], ["O", "B-LOC"]]
 
@@ -142,5 +142,5 @@ def test_a_schema_with_tags_has_one_column_of_words():
     words = [InputSpec(name, "words", (name,)) for name in ("a", "b")]
     assert TagsOutput.of(Schema((words[0],), ("y",), "tags"), 4).column == "a"
     for inputs in (tuple(words), (InputSpec("n", "number", ("n",)),)):
-        with pytest.raises(SchemaError, match="answers for each word of one input"):
+        with pytest.raises(SchemaError, match="one input: expected one of kind 'words'"):
             Schema(inputs, ("y",), "tags")

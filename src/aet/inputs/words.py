@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from aet.cells.words import MOST
 from aet.errors import ConfigError
 from aet.inputs.base import INPUTS
 from aet.inputs.casing import CASINGS, casing
 from aet.inputs.pieces import CHARACTERS, cleaned, split
 from aet.inputs.text import TextInput
-from aet.words import MOST
 
 REST = 128
 """Pieces at most that continue a word, the start among them."""

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aet.cells.words import MOST, listed, objects
 from aet.config import Section
 from aet.errors import ConfigError, DataError, FeedbackError, nearest
 from aet.outputs.base import OUTPUTS, Output, doubted_temperature, expected_calibration_error
@@ -27,7 +28,6 @@ from aet.outputs.label import tempered_divergence
 from aet.outputs.token_report import AVERAGES, FIGURES, token_report
 from aet.outputs.viterbi import bio_moves, viterbi
 from aet.schema import Schema
-from aet.words import MOST, listed, objects
 
 NONE = -1
 """In targets: no word there."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aet.cells import object_cells
 from aet.errors import DataError
-from aet.rows import object_cells
 from aet.schema import Schema
 
 Row = Mapping[str, Any]

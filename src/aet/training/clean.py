@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from aet.batch import Batch
+from aet.cells.number import parse_numbers
 from aet.errors import ConfigError, DataError, nearest
 from aet.model import Model
-from aet.rows import parse_numbers
 from aet.tables import read_table
 from aet.training.row_weights import RowWeights
 from aet.training.switch import Pass, Run

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from aet.cells.number import parse_numbers
 from aet.errors import DataError
-from aet.rows import parse_numbers
 from aet.schema import Schema
 
 

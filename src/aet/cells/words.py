@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from aet.cells.base import CELLS, TARGETS, Cells, Faults, Target, object_cells, shown
+
 MOST = 128
 """Words of a row at most: a longer one is cut into sentences by whoever knows where they end."""
-
-
-class Faults(Protocol):
-    """Where bad rows are noted, as in `aet.rows`."""
-
-    def add(self, wrong: npt.NDArray[np.bool_], name: object, expected: str, got: Callable[[int], str]) -> None:
-        """Keep the rows of `wrong` aside; `got` is asked for these rows only."""
 
 
 def is_words(cell: object) -> bool:
@@ -49,23 +44,49 @@ def listed(cell: object) -> list[str] | None:
 
 def objects(cells: Sequence[Any]) -> pd.Series:
     """One list a row: pandas must not take equal lengths for a table."""
-    held = np.empty(len(cells), dtype=object)
-    for row, cell in enumerate(cells):
-        held[row] = cell
-    return pd.Series(held, dtype=object)
+    return pd.Series(object_cells(cells), dtype=object)
 
 
-def word_cells(column: pd.Series[Any], faults: Faults) -> pd.Series:
-    """Lists of 1 to `MOST` words; any other cell is a fault."""
-    cells = [listed(cell) for cell in column]
-    wrong: npt.NDArray[np.bool_] = np.array([not cell or len(cell) > MOST for cell in cells], dtype=bool)
+@CELLS.register("words")
+class Words(Cells):
+    """Lists of 1 to `MOST` words."""
 
-    def got(row: int) -> str:
-        cell = cells[row]
-        return shown(column.iloc[row]) if not cell else f"{len(cell)} words. Cut it into sentences"
+    by_itself = False
 
-    faults.add(wrong, column.name, f"a list of 1 to {MOST} words", got)
-    return objects(cells)
+    @classmethod
+    def recognises(cls, filled: pd.Series[Any]) -> bool:
+        """Lists of texts, in most cells."""
+        return mostly_words(filled)
+
+    @classmethod
+    def check(cls, column: pd.Series[Any], faults: Faults) -> pd.Series:
+        """Lists of texts, None where there is none."""
+        cells = [listed(cell) for cell in column]
+        wrong: npt.NDArray[np.bool_] = np.array([not cell or len(cell) > MOST for cell in cells], dtype=bool)
+
+        def got(row: int) -> str:
+            cell = cells[row]
+            return shown(column.iloc[row]) if not cell else f"{len(cell)} words. Cut it into sentences"
+
+        faults.add(wrong, column.name, f"a list of 1 to {MOST} words", got)
+        return objects(cells)
+
+
+@TARGETS.register("tags")
+class Tags(Target):
+    """A tag for each word of the input of words."""
+
+    reads = "words"
+
+    @classmethod
+    def recognises(cls, filled: pd.Series[Any]) -> bool:
+        """Lists of texts, in most cells."""
+        return mostly_words(filled)
+
+    @classmethod
+    def check(cls, column: pd.Series[Any], faults: Faults | None, typed: Mapping[str, Any], alone: bool) -> pd.Series:
+        """Lists of as many tags as there are words."""
+        return tag_cells(column, typed["words"], faults)
 
 
 def tag_cells(column: pd.Series[Any], words: pd.Series[Any], faults: Faults | None) -> pd.Series:
@@ -81,10 +102,3 @@ def tag_cells(column: pd.Series[Any], words: pd.Series[Any], faults: Faults | No
     if faults is not None:  # rows without words are faults already
         faults.add(wrong & np.array([bool(w) for w in known], dtype=bool), column.name, "one tag a word", got)
     return objects([None if bad else tags for tags, bad in zip(cells, wrong.tolist(), strict=True)])
-
-
-def shown(cell: Any) -> str:
-    """A cell for people to read, short."""
-    if pd.api.types.is_scalar(cell) and pd.isna(cell):
-        return "a missing value"
-    return f"{' '.join(repr(cell).split()):.60}"

@@ -16,6 +16,7 @@ from aet.answering import Answering
 from aet.attention.chosen import own_draws
 from aet.attention.state import ElasticState, active, applied, elastic_modules, name_elastic
 from aet.batch import Batch
+from aet.cells import CELLS
 from aet.config import Config
 from aet.errors import ConfigError, DataError
 from aet.grown import grow
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from aet.training.reservoir import Reservoir
     from aet.training.update import Update
 
+TABLE = "table"
+"""The modality that numbers and categories make together."""
 TOKENS = 32_768
 """Tokens that pass through the network at once when predicting: bounds the memory, however many columns there are."""
 
@@ -86,7 +89,15 @@ class Model(Answering, nn.Module):
         self.output.fit(frame, self.config.output)
         target = self.output.encode(frame)
         for _, part in self.parts():
-            part.fit(frame, self.config.inputs.get(part.kind, {}), target)
+            there = part.given(frame)
+            if not there.any():
+                raise DataError(
+                    f"The {part.kind} input {part.specs[0].name!r} is missing from every row that is trained on. Leave "
+                    f"it out: kinds={{{part.specs[0].name!r}: 'ignore'}}, or give rows that have it."
+                )
+            rows = frame if there.all() else frame[there].reset_index(drop=True)
+            known = target if there.all() else target[torch.tensor(there)]
+            part.fit(rows, self.config.inputs.get(part.kind, {}), known)
         return self.build()
 
     def build(self) -> Model:
@@ -127,6 +138,38 @@ class Model(Answering, nn.Module):
             found += [first + token * inputs // tokens for token in range(tokens)]
         return found
 
+    def modalities(self) -> dict[str, list[int]]:
+        """The tokens (their numbers) of each modality: an image, a text and the like by name, and the `table` of all
+        numbers and categories.
+        """
+        found: dict[str, list[int]] = {}
+        first = 0
+        for _, part in self.parts():
+            name = TABLE if CELLS[part.kind].plain else part.specs[0].name
+            last = first + len(part.token_names())
+            found.setdefault(name, []).extend(range(first, last))
+            first = last
+        return found
+
+    def focus(self, source: Any) -> pd.DataFrame:
+        """How much of each answer comes from each modality: `id`, and shares that sum to 1, of rows that can be used.
+
+        Attention rollout through the trunk and its pooling (`Trunk.focus`). It says where the model looked, which is
+        not yet why it answered so; of a wide path it knows nothing.
+        """
+        from aet.focus import focus
+
+        pieces, start = [], 0
+        for frame in self.pieces(source, 8192):
+            checked = self.check(frame, first=start + 1)
+            with evaluating(self):
+                shares = focus(self, self.encode(checked.frame).to(self.device)).cpu()
+            by_name = {name: shares[:, places].sum(1).numpy() for name, places in self.modalities().items()}
+            ids = self.ids(checked, start, len(frame))[checked.kept]
+            pieces.append(pd.DataFrame({"id": ids, **by_name}))
+            start += len(frame)
+        return pd.concat(pieces, ignore_index=True)
+
     def column_weights(self) -> dict[str, float]:
         """How much the column gate lets through of each input: 1 for an open one, 0 for one that is closed.
 
@@ -149,7 +192,7 @@ class Model(Answering, nn.Module):
         weight, group = self.schema.weight, self.schema.group
         known = target and self.trunk.dynamic is not None and group is not None and group in frame
         return Batch(
-            values={name: part.encode(frame) for name, part in self.parts()},
+            values={name: part.encoded(frame) for name, part in self.parts()},
             target=self.output.encode(frame) if target else None,
             weight=torch.tensor(frame[weight].to_numpy(np.float32)) if weight and weight in frame else None,
             streams=torch.from_numpy(pd.factorize(frame[group])[0]) if known else None,
@@ -160,7 +203,9 @@ class Model(Answering, nn.Module):
         simulating = self.training and self.trunk.dynamic is not None
         self.trunk.worlds = batch.streams if simulating else None
         with applied(self.simulated(batch) if simulating else active()):
-            pairs = [part(batch.values[name]) for name, part in self.parts()]
+            alone = len(self.inputs) == 1
+            read = [(part, batch.values[name]) for name, part in self.parts()]
+            pairs = [part(values) if alone else part.seen(values) for part, values in read]
         tokens = torch.cat([tokens for tokens, _ in pairs], 1)
         if self.gate is not None:
             tokens = self.gate(tokens)

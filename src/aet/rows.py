@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from aet.cells import CELLS, TARGETS, Faults, object_cells
-from aet.cells.base import Column, distinct, showing
-from aet.cells.number import number_cells
+from aet.cells.base import Column, Mask, distinct, showing
+from aet.cells.number import MARKERS, number_cells
 from aet.errors import ConfigError, DataError
 from aet.roles import SeenIds, role_mends, whole
 
@@ -50,6 +50,8 @@ def check_rows(
     `MARKERS` are missing values. `kept` (K,) and the keys of `problems` share the positions 0 ... N-1, both
     in order.
 
+    Where there are several inputs, a row may lack an image: the cell is None, and no fault unless all are missing.
+
     Kept aside: no number in a numeric column, an infinite one or one beyond single precision; another object
     in a category or text; what is no list of 1 to 128 words; an image that is missing, broken, not finite, or
     not (H, W) or (H, W, C) with 1, 3 or 4 channels; a weight that is missing, negative or infinite; a missing id,
@@ -74,8 +76,19 @@ def check_rows(
     frame = frame.reset_index(drop=True)
     faults = Faults(len(frame), first, training=need_target, infinite=infinite, mends=role_mends(schema))
     typed: dict[str, Any] = {}
+    lacks: list[Mask] = []
     for spec in schema.inputs:
-        typed |= {name: CELLS[spec.kind].check(frame[name], faults) for name in spec.columns}
+        cells, lacking = CELLS[spec.kind], len(schema.inputs) > 1
+        for name in spec.columns:
+            faults.spared = absent(frame[name]) if lacking and cells.may_lack else None
+            typed[name] = cells.check(frame[name], faults)
+            if faults.spared is not None:
+                typed[name] = typed[name].where(~faults.spared, None)
+                lacks.append(faults.spared)
+    faults.spared = None
+    if len(lacks) == len(schema.inputs) > 1:
+        names = " ".join(map(str, schema.input_columns))
+        faults.add(np.logical_and.reduce(lacks), names, "a value in one of these or more", lambda row: "none")
     for name in frame.columns.intersection(list(schema.targets)):
         own = faults if need_target else None
         kind = TARGETS[schema.kind_of(name)]
@@ -96,6 +109,12 @@ def check_rows(
     for column in {schema.id, schema.group, schema.target if schema.output == "label" else None} & {*good}:
         good[column] = whole(good[column])
     return Checked(good, kept, dict(sorted(faults.texts.items())))
+
+
+def absent(column: Column[Any]) -> Mask:
+    """Which cells (N,) hold nothing: missing values and the texts that stand for them."""
+    marked = np.array([isinstance(cell, str) and cell.strip() in MARKERS for cell in column], dtype=bool)
+    return marked | column.isna().to_numpy()
 
 
 def _role(column: Column[Any], role: str, faults: Faults, seen: SeenIds | None) -> Any:

@@ -30,6 +30,10 @@ class Cells(ABC):
     """How the names of files end that such cells may be paths of."""
     by_itself: ClassVar[bool] = True
     """Whether such a column is an input of any model; if not, only where the target `reads` it or its kind is given."""
+    may_lack: ClassVar[bool] = False
+    """Whether a row may lack the cell where the model has other inputs; such a cell is then None."""
+    plain: ClassVar[bool] = False
+    """Whether a cell is one value of a table, which says little without the others."""
     grouped: ClassVar[bool] = False
     """Whether several columns may be one input."""
 
@@ -82,10 +86,12 @@ class Faults:
         self.bad: Mask = np.zeros(rows, dtype=bool)
         self.texts: dict[int, str] = {}
         self.first, self.training, self.infinite, self.mends = first, training, infinite, mends
+        self.spared: Mask | None = None
+        """Rows in which nothing is a fault at present: they lack what is looked at."""
 
     def add(self, wrong: Mask, name: object, expected: str, got: Callable[[int], str]) -> None:
         """Keep the rows of `wrong` aside; `got` is asked for these rows only."""
-        rows = np.flatnonzero(wrong).tolist()
+        rows = np.flatnonzero(wrong if self.spared is None else wrong & ~self.spared).tolist()
         self.bad[rows] = True
         for row in rows:
             text = f"row {row + self.first}, column {name!r}: expected {expected}, got {got(row)}"

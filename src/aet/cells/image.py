@@ -17,6 +17,7 @@ from aet.cells.base import CELLS, Cells, Column, Faults, object_cells, shown
 class Images(Cells):
     """Arrays (H, W) or (H, W, C) with 1, 3 or 4 channels, PIL images, or paths of image files."""
 
+    may_lack = True
     endings = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
     @classmethod

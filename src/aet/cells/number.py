@@ -27,6 +27,7 @@ class Numbers(Cells):
     """Finite numbers within single precision, or missing."""
 
     grouped = True
+    plain = True
 
     @classmethod
     def check(cls, column: Column[Any], faults: Faults) -> npt.NDArray[np.float64]:

@@ -18,6 +18,8 @@ from aet.cells.number import MARKERS, NUMBER
 class Categories(Cells):
     """One of some texts, numbers, flags or dates."""
 
+    plain = True
+
     @classmethod
     def check(cls, column: Column[Any], faults: Faults) -> Column[Any]:
         """Texts or None; numbers written in one way."""

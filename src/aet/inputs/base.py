@@ -6,11 +6,14 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
 
 from aet.attention.state import ElasticModule
+from aet.cells import CELLS
 from aet.registry import Registry
 from aet.schema import InputSpec
 
@@ -69,6 +72,44 @@ class Input(ElasticModule):
     @abstractmethod
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Rows as one tensor (B, ...)."""
+
+    def given(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Which checked rows (N,) have the input's cells; all of them where the kind has a way to show missing ones."""
+        if not CELLS[self.kind].may_lack:
+            return np.ones(len(frame), dtype=bool)
+        columns = [column for spec in self.specs for column in spec.columns]
+        there: npt.NDArray[np.bool_] = frame[columns].notna().all(axis=1).to_numpy()
+        return there
+
+    def encoded(self, frame: pd.DataFrame) -> Tensor:
+        """`encode`, with NaN throughout for rows that lack the cells."""
+        there = self.given(frame)
+        if there.all():
+            return self.encode(frame)
+        some = self.encode(frame[there].reset_index(drop=True))
+        whole = some.new_full((len(frame), *some.shape[1:]), torch.nan)
+        whole[torch.tensor(there)] = some
+        return whole
+
+    def there(self, values: Tensor) -> Tensor | None:
+        """Which rows (B,) have the input; None where all do."""
+        if not CELLS[self.kind].may_lack or not values.numel() or not values.flatten(1)[:, 0].isnan().any():
+            return None
+        return ~values.flatten(1).isnan().all(1)
+
+    def some(self, values: Tensor) -> Tensor:
+        """The rows that have the input."""
+        there = self.there(values)
+        return values if there is None else values[there]
+
+    def seen(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`forward` for rows of which some lack the input: no token of theirs is real."""
+        there = self.there(values)
+        if there is None:
+            return self(values)  # type: ignore[no-any-return]
+        blank = ~there.view(-1, *(1 for _ in values.shape[1:]))
+        tokens, mask = self(values.masked_fill(blank, 0) if values.is_floating_point() else values)
+        return tokens, there[:, None].expand(tokens.shape[:2]) if mask is None else mask & there[:, None]
 
     @abstractmethod
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -174,11 +174,13 @@ class ImageInput(Input):
 
     def channels(self, values: Tensor) -> Tensor:
         """Pixels by colour; of very many images, evenly spread."""
+        values = self.some(values)
         some = values[:: max(1, values.numel() // PIXELS)]
         return some.movedim(1, -1).flatten(0, -2)
 
     def realigned(self, values: Tensor) -> dict[str, Tensor]:
         """Pixels have mean 0 and deviation 1 over the training images, channel by channel."""
+        values = self.some(values)
         if not len(values):
             return {dial: torch.zeros(shape) for dial, shape in self.dial_shapes().items()}
         pixels = values.transpose(0, 1).flatten(1)  # (C, N)

@@ -218,6 +218,12 @@ class TextInput(Input):
         hidden = self.backbone(values, mask)
         return hidden if self.project is None else self.project(hidden), mask
 
+    def there(self, values: Tensor) -> Tensor | None:
+        """Which texts have a piece."""
+        nothing = torch.tensor([self.pad, *self.marks.fixed], device=values.device)
+        found = (~torch.isin(values, nothing)).any(1)
+        return None if found.all() else found
+
     def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
         """The pieces (B, L); not the start, nor unknown ones. None with a network: its tokens know each other."""
         if self.backbone is not None:

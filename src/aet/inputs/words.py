@@ -107,6 +107,10 @@ class WordsInput(TextInput):
         source, filled = words_first(values)
         return tokens.gather(1, source[..., None].expand_as(tokens)), filled
 
+    def there(self, values: Tensor) -> Tensor | None:
+        """All rows have words: they are what is answered for."""
+        return None
+
     def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
         """The pieces (B, L), in the tokens' order; -1 where there is none."""
         known = super().behind(values[..., 0])

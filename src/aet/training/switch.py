@@ -112,7 +112,7 @@ class Switch:
     holds_inputs: ClassVar[bool] = False
     """Whether what makes tokens of columns stays as it is while it is on."""
     searched: ClassVar[bool] = True
-    """Whether `aet tune` tries it; not where it is meant for going on from a trained model or network."""
+    """Whether `aet tune` tries it; not where it goes on from a trained model, or asks for more than any table has."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = checked_settings(f"switch {self.name!r}", self.defaults, settings)

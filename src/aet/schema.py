@@ -112,7 +112,8 @@ class Schema:
 
     def kind_of(self, target: str) -> str:
         """The kind of output that a target has."""
-        return self.target_kinds[self.targets.index(target)] if self.target_kinds else self.output
+        kinds = self.target_kinds or TARGETS[self.output].parts
+        return kinds[self.targets.index(target)] if kinds else self.output
 
     @property
     def input_columns(self) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ class Example:
     frame: Callable[[int, int], pd.DataFrame]
     wrong: list[pd.DataFrame]
     dull: pd.DataFrame
+    reach: float = 0.9
+    """A mean score that answers fitted to the rows exceed."""
 
 
 def labels(rows, seed):
@@ -42,6 +44,13 @@ def readings(rows, seed):
     frame = pd.concat([labels(rows, seed), prices(rows, seed + 1)], axis=1)
     lacks = rng.integers(0, 8, rows)
     return frame.assign(y=frame["y"].where(lacks != 0, None), price=frame["price"].where(lacks != 1))
+
+
+def logged(rows, seed):
+    """Actions, what they earned, and how likely they were."""
+    rng = np.random.default_rng(seed)
+    action, chance = rng.choice(["left", "right"], rows), rng.uniform(0.2, 0.8, rows)
+    return pd.DataFrame({"action": action, "reward": rng.normal(10, 3, rows), "chance": chance})
 
 
 def entities(rows, seed):
@@ -84,6 +93,18 @@ EXAMPLES: dict[str, Example] = {
             pd.DataFrame({"y": [None], "price": [np.nan]}),
         ],
         pd.DataFrame({"y": ["cat", "dog"] * 4, "price": [0.1] * 8}),
+    ),
+    "policy": Example(
+        ("action", "reward", "chance"),
+        logged,
+        [
+            pd.DataFrame({"action": ["up"], "reward": [1.0], "chance": [0.5]}),
+            pd.DataFrame({"action": ["left"], "reward": [np.nan], "chance": [0.5]}),
+            pd.DataFrame({"action": ["left"], "reward": [1.0], "chance": [0.0]}),
+            pd.DataFrame({"action": ["left"], "reward": ["much"], "chance": [0.5]}),
+        ],
+        pd.DataFrame({"action": ["left"] * 5, "reward": np.arange(5.0), "chance": [0.5] * 5}),
+        reach=0.15,
     ),
     "tags": Example(
         ("tags",),

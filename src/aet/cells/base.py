@@ -53,6 +53,8 @@ class Target(ABC):
 
     several: ClassVar[bool] = False
     """Whether the answer is of two or more columns, and never of one."""
+    parts: ClassVar[tuple[str, ...]] = ()
+    """The kinds of the columns, in their order, where each means something else."""
     reads: ClassVar[str | None] = None
     """The kind of the one input that such a target speaks of."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aet.backbones.wrap import wrap
     from aet.ensemble import Ensemble
     from aet.estimators import ElasticClassifier, ElasticRegressor
+    from aet.folder import predict_folder
     from aet.knowledge import Knowledge
     from aet.model import Model
     from aet.run import load
@@ -40,6 +41,7 @@ _DOORS = {
     "Scope": "aet.scope",
     "load": "aet.run",
     "merge": "aet.backbones.elasticize",
+    "predict_folder": "aet.folder",
     "replay": "aet.adaptation.replay",
     "train": "aet.training.train",
     "tune": "aet.training.tune",
@@ -60,6 +62,7 @@ __all__ = [
     "elasticize",
     "load",
     "merge",
+    "predict_folder",
     "replay",
     "train",
     "train_ensemble",

@@ -58,6 +58,10 @@ def train(
         typer.Option(help="An adaptive part of training to turn on: ema, or sam:rho=0.1; see `aet switches`."),
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Train without each part too: what was it worth?")] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Tracker of the figures: tensorboard, mlflow, wandb:mode=online."),
+    ] = None,
     ensemble: Annotated[
         int | None, typer.Option(metavar="N", help="Train N models that differ by their seed, and answer with all.")
     ] = None,
@@ -90,6 +94,7 @@ def train(
             "out": folder,
             "config": settings,
             "switches": options.switches(switch or []),
+            "track": options.switches(track, "--track") if track else None,
             "progress": here.progress,
         }
         if ensemble is not None:
@@ -102,7 +107,7 @@ def train(
         answer = show.trained(model, folder)
         here.give(answer)
         here.show(show.figures(answer["valid"], "On the rows held out"), *show.worth_tables(model))
-        here.show(f"Run folder: {folder}")
+        here.show(*show.tracked_lines(model), f"Run folder: {folder}")
 
 
 @app.command(epilog="Example: aet tune rows.csv --target gas --minutes 20 --out runs/tune-gas")
@@ -219,18 +224,26 @@ def predict(
         Path | None, typer.Option(metavar="FILE", help=".csv, .jsonl or .parquet; else CSV is printed.")
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="One more column a class.")] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Share the files of a folder out over a Ray cluster.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Answer every row of a table, in order and in bounded memory."""
+    """Answer every row of a table, in order and in bounded memory; or of every Parquet file of a folder.
+
+    Of a folder the same command goes on where it was interrupted.
+    """
     from aet.commands import answers
 
     with session(as_json) as here:
+        if Path(data).is_dir():
+            answers.answer_folder(here, run, Path(data), out, proba, ray)
+            return
         if out:
             answers.check_suffix(out)
         from aet.ensemble import load_any
+        from aet.folder import Counted
 
         model = load_any(run)
-        pieces = answers.Counted(model.predict_iter(data, proba))
+        pieces = Counted(model.predict_iter(data, proba))
         if out:
             answers.write_answers(pieces, out, model)
             here.give({"run": run, "out": out, "rows": pieces.rows, "left_out": pieces.left_out})

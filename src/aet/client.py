@@ -135,12 +135,36 @@ class Client:
         """An alarm was looked after; needs the role admin."""
         return dict(self._send("POST", f"/alarms/{number}/close"))
 
+    def versions(self, model: str) -> dict[str, Any]:
+        """The versions of a model, who answers, and how the shadow does."""
+        return dict(self._send("GET", f"/versions/{quote(model, safe='')}"))
+
+    def promote(self, model: str, number: int, reason: str = "") -> dict[str, Any]:
+        """Let a version serve; needs the role admin, as all changes of versions. Gives what `versions` gives."""
+        return self._version(model, "promote", {"number": number, "reason": reason})
+
+    def rollback(self, model: str, reason: str = "") -> dict[str, Any]:
+        """Let the version serve that served before."""
+        return self._version(model, "back", {"reason": reason})
+
+    def shadow(self, model: str, number: int | None, reason: str = "") -> dict[str, Any]:
+        """Let a version answer unseen; None ends it."""
+        return self._version(model, "shadow", {"number": number, "reason": reason})
+
+    def canary(self, model: str, number: int | None, share: float = 0.1, reason: str = "") -> dict[str, Any]:
+        """Let a version answer a share of the streams; None ends it."""
+        given = {"number": number, "share": share if number is not None else 0.0, "reason": reason}
+        return self._version(model, "canary", given)
+
     def ready(self) -> bool:
         """Whether the server takes rows."""
         try:
             return bool(self._http.get("/v2/health/ready").status_code == 200)
         except self._httpx.TransportError:
             return False
+
+    def _version(self, model: str, act: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(self._send("POST", f"/versions/{quote(model, safe='')}/{act}", given))
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         try:

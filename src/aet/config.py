@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -133,6 +134,17 @@ def rate(given: Any) -> Any:
 Rate = Annotated[float | Literal["auto"] | None, PlainValidator(rate)]
 
 
+def named(given: Any) -> Any:
+    """One name, several, or names with their settings, as names with their settings.
+
+    >>> named("mlflow"), named(["mlflow", "wandb"]), named({"mlflow": {"experiment": "gas"}})
+    ({'mlflow': {}}, {'mlflow': {}, 'wandb': {}}, {'mlflow': {'experiment': 'gas'}})
+    """
+    if isinstance(given, str):
+        return {given: {}}
+    return {name: {} for name in given} if isinstance(given, list | tuple) else given
+
+
 class TrainConfig(Section):
     """The loop."""
 
@@ -178,6 +190,32 @@ class TrainConfig(Section):
         False, description="Keep how much each weight matters (the switch ewc), for updates where no rows are kept."
     )
     device: str = Field("auto", description="auto: CUDA if there is any, else the CPU.")
+    track: Annotated[dict[str, dict[str, Any]], BeforeValidator(named)] = Field(
+        default_factory=dict, description="Trackers that get the figures too: a name, several, or names with settings."
+    )
+
+
+class GraphConfig(Section):
+    """What is known of names beforehand: a graph of inputs and of values of categories."""
+
+    edges: list[tuple[str, str, str, float]] = Field(
+        description="(head, relation, tail, weight); a path, a frame or a networkx graph is read into them."
+    )
+    bias: Literal["low_rank", "dense", "none"] = Field(
+        "low_rank",
+        description="Bias of attention between tokens: low_rank stays on the fused kernel, dense is exact at any size.",
+    )
+    neighbours: bool = Field(True, description="Whether a value's neighbours inform its embedding.")
+    shuffled: bool = Field(False, description="Nodes permuted among those of a kind: what a wrong graph is worth.")
+
+
+class RuleConfig(Section):
+    """A prior on attention: tokens that hold one name should look at those that hold another."""
+
+    source: str = Field(alias="from", description="Name of the tokens that look.")
+    target: str = Field(alias="to", description="Name of the tokens that they look at.")
+    weight: PositiveFloat = Field(1.0, description="How fast the strength is learned.")
+    start: float = Field(0.0, allow_inf_nan=False, description="What is added to the score at the start, in each head.")
 
 
 class Config(Section):
@@ -196,7 +234,15 @@ class Config(Section):
     inputs: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Settings by input kind.")
     output: dict[str, Any] = Field(default_factory=dict, description="Settings of the output kind.")
     data: dict[str, Any] = Field(default_factory=dict, description="Arguments of aet.train: groups, kinds, id, ...")
+    graph: GraphConfig | None = Field(None, description="A path, a list of edges, a networkx graph, or a mapping.")
+    rules: list[dict[str, Any]] = Field(
+        default_factory=list, description="Priors on attention: from, to, weight, start."
+    )
     seed: int = 0
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide what is learned: all but where its figures are sent."""
+        return self.model_dump(exclude={"train": {"track"}})
 
     @classmethod
     def read(cls, given: Config | Mapping[str, Any] | str | Path | None, **changes: Any) -> Config:
@@ -205,8 +251,32 @@ class Config(Section):
             given = given.model_dump()
         elif isinstance(given, str | Path):
             given = read_yaml(Path(given))
-        whole = cls.checked("", {} if given is None else given)
+        whole = cls.checked("", {} if given is None else with_knowledge(given))
         return whole if not changes else cls.checked("", {**whole.model_dump(), **changes})
+
+
+def with_knowledge(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings with `graph` and `rules` written out: a graph may be given as a path, a list, or an object.
+
+    >>> with_knowledge({"rules": [{"from": "age", "to": "dose"}]})["rules"]
+    [{'from': 'age', 'to': 'dose', 'weight': 1.0, 'start': 0.0}]
+    """
+    if not isinstance(given, Mapping) or (given.get("graph") is None and not given.get("rules")):
+        return given
+    from aet.graph.edges import read_edges
+
+    read = dict(given)
+    if read.get("graph") is not None:
+        graph = read["graph"].model_dump() if isinstance(read["graph"], GraphConfig) else read["graph"]
+        graph = dict(graph) if isinstance(graph, Mapping) else {"edges": graph}
+        if "edges" in graph:
+            graph["edges"] = read_edges(graph["edges"])
+        read["graph"] = GraphConfig.checked("graph", graph).model_dump()
+    rules = read.get("rules") or []
+    if isinstance(rules, str | Mapping) or not isinstance(rules, Sequence):
+        raise ConfigError(f"rules takes a list, as in rules: [{{from: age, to: dose}}]; got {rules!r:.60}.")
+    checked = [RuleConfig.checked(f"rules[{number}]", rule) for number, rule in enumerate(rules)]
+    return {**read, "rules": [rule.model_dump(by_alias=True) for rule in checked]}
 
 
 def checked_settings(what: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,7 +349,8 @@ def explain(root: type[BaseModel], error: ValidationError, prefix: str = "") -> 
                 annotation = model.model_fields[section].annotation
                 assert isinstance(annotation, type)
                 model = annotation
-            sentences.append(f"The setting {where} is unknown. {nearest(name, model.model_fields)}")
+            known = [part.alias or own for own, part in model.model_fields.items()]
+            sentences.append(f"The setting {where} is unknown. {nearest(name, known)}")
         else:
             sentences.append(f"The setting {where}={mistake['input']!r} is not valid: {mistake['msg']}.")
     return " ".join(sentences)

@@ -25,5 +25,5 @@ def focus(model: Model, batch: Batch, rows: int = 256) -> Tensor:
     >>> shares.shape, torch.allclose(shares.sum(1), torch.ones(100))
     (torch.Size([100, 2]), True)
     """
-    pieces = [model.trunk.focus(*model.tokens(batch[index])) for index in torch.arange(len(batch)).split(rows)]
-    return torch.cat(pieces)
+    pieces = [batch[index] for index in torch.arange(len(batch)).split(rows)]
+    return torch.cat([model.trunk.focus(*model.tokens(piece), model.concepts(piece)) for piece in pieces])

@@ -66,15 +66,20 @@ class MemberTrunk(Trunk):
         mask: Tensor | None = None,
         taps: list[Tensor] | None = None,
         parts: list[Tensor] | None = None,
+        concepts: Tensor | None = None,
     ) -> Tensor:
         """Summary of each member; `taps` as in `Trunk.forward`, over all members."""
         with self.repeated(len(tokens)):
-            return super().forward(*self.spread(tokens, mask), taps, parts)
+            return super().forward(*self.spread(tokens, mask), taps, parts, self.each(concepts))
 
-    def focus(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    def each(self, concepts: Tensor | None) -> Tensor | None:
+        """Concepts (B·k, T), the same for each member."""
+        return None if concepts is None else concepts.repeat_interleave(self.members, 0)
+
+    def focus(self, tokens: Tensor, mask: Tensor | None = None, concepts: Tensor | None = None) -> Tensor:
         """The members' mean of `Trunk.focus`, (B, T)."""
         with self.repeated(len(tokens)):
-            each: Tensor = super().focus(*self.spread(tokens, mask))
+            each: Tensor = super().focus(*self.spread(tokens, mask), self.each(concepts))
             return each.view(len(tokens), self.members, -1).mean(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -19,8 +20,11 @@ from aet.batch import Batch
 from aet.cells import CELLS
 from aet.config import Config
 from aet.errors import ConfigError, DataError
+from aet.graph.cells import Concepts
+from aet.graph.edges import GraphWarning
 from aet.grown import grow
 from aet.inputs import INPUTS, Input
+from aet.inputs.category import CategoryInput
 from aet.inputs.gate import ColumnGate
 from aet.members import MemberTrunk
 from aet.outputs import OUTPUTS, Output
@@ -51,6 +55,8 @@ class Model(Answering, nn.Module):
     statistics: SourceStatistics | None = None
     reservoir: Reservoir | None = None
     """Rows kept for updates."""
+    knowing: Concepts | None
+    """What tells the concepts of tokens, where a graph or rules are given."""
     fisher: dict[str, Tensor] | None = None
     """How much each weight matters to what was learned, kept for updates (the switch `ewc`)."""
 
@@ -60,6 +66,8 @@ class Model(Answering, nn.Module):
         own = config.model.model_copy(update={"dim": self.dim, "depth": self.depth})
         self.schema, self.config = schema, config.model_copy(update={"model": own})
         self.report: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.knowing = None
         kinds = dict.fromkeys(spec.kind for spec in schema.inputs)
         self.inputs = nn.ModuleDict()
         for kind in kinds:
@@ -89,16 +97,11 @@ class Model(Answering, nn.Module):
         self.output.fit(frame, self.config.output)
         target = self.output.encode(frame)
         for _, part in self.parts():
-            there = part.given(frame)
-            if not there.any():
-                raise DataError(
-                    f"The {part.kind} input {part.specs[0].name!r} is missing from every row that is trained on. Leave "
-                    f"it out: kinds={{{part.specs[0].name!r}: 'ignore'}}, or give rows that have it."
-                )
-            rows = frame if there.all() else frame[there].reset_index(drop=True)
-            known = target if there.all() else target[torch.tensor(there)]
-            part.fit(rows, self.config.inputs.get(part.kind, {}), known)
-        return self.build()
+            part.fit_given(frame, self.config.inputs.get(part.kind, {}), target)
+        self.build()
+        for note in self.notes:
+            warnings.warn(note, GraphWarning, stacklevel=2)
+        return self
 
     def build(self) -> Model:
         """Make the weights, once every size is known."""
@@ -127,6 +130,10 @@ class Model(Answering, nn.Module):
             self.trunk.pool = word_places(self, bool(wide))
         cost = self.config.columns.gate
         self.gate = ColumnGate(self.owners(), self.dim, cost) if cost else None
+        if self.config.graph is not None or self.config.rules:
+            from aet.graph.known import inform  # it loads what only a graph needs
+
+            self.knowing, self.report["graph"], self.notes = inform(self)
         return name_elastic(self)
 
     def owners(self) -> list[int]:
@@ -214,6 +221,10 @@ class Model(Answering, nn.Module):
         masks = [tokens.new_ones(tokens.shape[:2], dtype=torch.bool) if m is None else m for tokens, m in pairs]
         return tokens, torch.cat(masks, 1)
 
+    def concepts(self, batch: Batch) -> Tensor | None:
+        """Numbers (B, T) of what the tokens hold, as a graph or rules speak of it; None without them."""
+        return None if self.knowing is None else self.knowing(batch.values)
+
     @torch.no_grad()
     def simulated(self, batch: Batch) -> ElasticState | None:
         """While training: the inputs' part of the state that a batch of one world (or several) calls for.
@@ -244,7 +255,7 @@ class Model(Answering, nn.Module):
     def forward(self, batch: Batch, taps: list[Tensor] | None = None) -> Tensor:
         """Logits (B, width); `taps` collects activations as in `Trunk.forward`."""
         tokens, mask = self.tokens(batch)
-        logits: Tensor = self.output(self.trunk(tokens, mask, taps))
+        logits: Tensor = self.output(self.trunk(tokens, mask, taps, concepts=self.concepts(batch)))
         return logits
 
     @torch.no_grad()
@@ -291,8 +302,17 @@ class Model(Answering, nn.Module):
         return ElasticState(dials)
 
     def attention_acted(self) -> dict[str, str]:
-        """What each mechanism of `model.attention` learned, in words; an empty text for one that learned nothing."""
-        return self.trunk.acted()
+        """What each mechanism of attention learned, in words; an empty text for one that learned nothing.
+
+        That of a graph says what its neighbours are worth too.
+        """
+        found = self.trunk.acted()
+        told = [
+            part.neighbours.acted() for _, part in self.parts() if isinstance(part, CategoryInput) and part.neighbours
+        ]
+        if told:
+            found["graph"] = "; ".join(filter(None, [*told, found.get("graph", "")]))
+        return found
 
     def stream(self, **settings: Any) -> Stream:
         """A deployed flow of rows with its own elastic state; arguments as in `aet.adaptation.stream.Stream`."""

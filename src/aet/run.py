@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CONFIG, WEIGHTS, STATISTICS = "config.yaml", "model.safetensors", "statistics.safetensors"
+GRAPH = "graph.json"
+"""The edges of a graph, where one was given."""
 RESERVOIR, FISHER = "reservoir.safetensors", "fisher.safetensors"
 """Kept for updates, where the user wants it."""
 MEND = "Copy the folder again as a whole, or train again."
@@ -44,13 +46,20 @@ def save_model(model: Model, folder: Path) -> Path:
         "statistics": {"columns": statistics.columns, "attention": statistics.attention},
         "report": model.report,
     }
-    (folder / CONFIG).write_text(yaml.safe_dump(model.config.model_dump(), sort_keys=False), encoding="utf-8")
+    settings = model.config.model_dump()
+    if model.config.graph is None:
+        (folder / GRAPH).unlink(missing_ok=True)
+    else:
+        (folder / GRAPH).write_text(json.dumps(settings["graph"]["edges"], indent=0), encoding="utf-8")
+        settings["graph"]["edges"] = GRAPH
+    (folder / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     kept = kept_for_updates(model)
     for name in (RESERVOIR, FISHER):
         (folder / name).unlink(missing_ok=True)  # of a model that was saved here before
         if name in kept:
             save_file(kept[name], str(folder / name))
-    described["sha256"] = {name: sha256(folder / name) for name in (CONFIG, WEIGHTS, STATISTICS, *kept)}
+    graph = [GRAPH] if model.config.graph is not None else []
+    described["sha256"] = {name: sha256(folder / name) for name in (CONFIG, WEIGHTS, STATISTICS, *graph, *kept)}
     described["sha256"]["schema.json"] = own_sum(described)
     # Last, because it holds the sums of the others: an interrupted save does not pass for a whole one.
     (folder / "schema.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
@@ -124,6 +133,8 @@ def load(folder: str | Path) -> Model:
             "weights and wrap it again with aet.wrap."
         )
     try:
+        if GRAPH in described["sha256"]:
+            verify(folder / GRAPH, described["sha256"][GRAPH])
         config = read_config(folder / CONFIG)
         model = Model(Schema.from_dict(described["schema"]), config)
         for name, part in model.parts():
@@ -168,6 +179,8 @@ def read_config(path: Path) -> Config:
     given = read_yaml(path)
     if isinstance(given.get("model"), dict):
         given["model"] = {"wide": 0, "first_norm": True, **given["model"]}
+    if isinstance(given.get("graph"), dict):
+        given["graph"] = {**given["graph"], "edges": path.parent / GRAPH}
     return Config.read(given)
 
 

@@ -50,10 +50,10 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """One block."""
+    def forward(self, x: Tensor, bias: Tensor | None = None, given: Mapping[str, Any] | None = None) -> Tensor:
+        """One block; `given` is what mechanisms may read beside the tokens."""
         mask = None if bias is None else bias[:, 0, 0]
-        x = x + self.dropout(self.attention(self.norm_attention(x, mask), bias))
+        x = x + self.dropout(self.attention(self.norm_attention(x, mask), bias, given))
         out: Tensor = x + self.dropout(self.mlp(self.norm_mlp(x, mask)))
         return out
 
@@ -100,6 +100,8 @@ class Trunk(nn.Module):
         """Whether the training batch is answered under the emitted state."""
         self.wide: Wide | None = None
         """The path beside the blocks (`model.wide`)."""
+        self.facts: nn.Module | None = None
+        """What is known of the concepts that tokens hold (`aet.graph`)."""
         self.dynamic: StateNetwork | None = None
         if DYNAMIC in attention:
             with own_draws():
@@ -112,15 +114,17 @@ class Trunk(nn.Module):
         mask: Tensor | None = None,
         taps: list[Tensor] | None = None,
         parts: list[Tensor] | None = None,
+        concepts: Tensor | None = None,
     ) -> Tensor:
         """Summary of each row; `taps` collects each block's output (B, T, dim) and the summary (B, 1, dim).
 
         `parts` collects what the summary was joined from, (B, ·, dim) each: the blocks' and the wide path's members.
+        `concepts` (B, T) are the numbers of what the tokens hold; without them nothing is known of it.
         """
         if self.dynamic is not None and self.training and self.emits and active() is None:
             with applied(self.simulated(self.dynamic, tokens, mask)):
-                return self.answered(tokens, mask, taps, parts)
-        return self.answered(tokens, mask, taps, parts)
+                return self.answered(tokens, mask, taps, parts, concepts)
+        return self.answered(tokens, mask, taps, parts, concepts)
 
     def answered(
         self,
@@ -128,16 +132,18 @@ class Trunk(nn.Module):
         mask: Tensor | None,
         taps: list[Tensor] | None = None,
         parts: list[Tensor] | None = None,
+        concepts: Tensor | None = None,
     ) -> Tensor:
         """`forward` under the active state."""
         places = self.pool if isinstance(self.pool, WordPlaces) else None
         if places is not None:
             tokens = places.around(tokens, mask)
         if places is not None and self.trims and taps is None and (some := used(mask)) is not None:
-            kept = self.normed(tokens[:, some], None if mask is None else mask[:, some])
+            used_mask, used_concepts = (None if one is None else one[:, some] for one in (mask, concepts))
+            kept = self.normed(tokens[:, some], used_mask, concepts=used_concepts)
             return places.words(spread(kept, some), mask)
         members = None if self.wide is None else self.wide(tokens, mask)  # (B, k, dim)
-        last = self.normed(tokens, mask, taps)
+        last = self.normed(tokens, mask, taps, concepts)
         summary: Tensor = self.pool(last, mask)[0]
         if self.wide is not None and members is not None:
             if parts is not None:
@@ -147,15 +153,26 @@ class Trunk(nn.Module):
             taps.append(summary[:, None])
         return summary if places is None else places.words(last, mask)
 
-    def normed(self, tokens: Tensor, mask: Tensor | None, taps: list[Tensor] | None = None) -> Tensor:
+    def normed(
+        self,
+        tokens: Tensor,
+        mask: Tensor | None,
+        taps: list[Tensor] | None = None,
+        concepts: Tensor | None = None,
+    ) -> Tensor:
         """The last tokens (B, T, dim) behind the last norm; `taps` collects each block's."""
         bias = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
+        given = self.known(concepts)
         for block in self.blocks:
-            tokens = block(tokens, bias)
+            tokens = block(tokens, bias, given)
             if taps is not None:
                 taps.append(tokens)
         out: Tensor = self.norm(tokens, mask)
         return out
+
+    def known(self, concepts: Tensor | None) -> dict[str, Any]:
+        """What mechanisms may read of the tokens' concepts (B, T)."""
+        return {} if self.facts is None or concepts is None else self.facts(concepts)
 
     def simulated(self, dynamic: StateNetwork, tokens: Tensor, mask: Tensor | None) -> ElasticState:
         """While training: the state that a batch calls for, one for each world."""
@@ -201,7 +218,7 @@ class Trunk(nn.Module):
         return found
 
     @torch.no_grad()
-    def focus(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    def focus(self, tokens: Tensor, mask: Tensor | None = None, concepts: Tensor | None = None) -> Tensor:
         """How much of the summary comes from each token, (B, T), each row summing to one.
 
         Attention rollout (Abnar and Zuidema 2020, 2005.00928): the product of ½(A + I) over the blocks, A the
@@ -212,11 +229,12 @@ class Trunk(nn.Module):
         rolled = eye.expand(tokens.shape[0], -1, -1)  # (B, T, T)
         if isinstance(self.pool, WordPlaces):
             tokens = self.pool.around(tokens, mask)
+        given = self.known(concepts)
         for block in self.blocks:
             assert isinstance(block, Block)
-            weights = block.attention.weights(block.norm_attention(tokens), bias).mean(1)
+            weights = block.attention.weights(block.norm_attention(tokens), bias, given).mean(1)
             rolled = 0.5 * (weights + eye) @ rolled
-            tokens = block(tokens, bias)
+            tokens = block(tokens, bias, given)
         _, pooled = self.pool(self.norm(tokens), mask)  # (B, T)
         return F.normalize((pooled[:, None] @ rolled).squeeze(1), p=1, dim=-1)
 

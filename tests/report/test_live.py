@@ -19,8 +19,23 @@ def actions(page):
 def test_an_admin_closes_alarms_and_changes_versions():
     page = overview(make_overview())
     assert "3 streams are served, and 2 alarms are open." in page
-    assert actions(page) == ["/alarms/close"] * 2 + ["/versions/promote"] * 2 + ["/versions/back"]
+    each = ["/versions/promote", "/versions/shadow", "/versions/canary"]
+    assert actions(page) == ["/alarms/close"] * 2 + each * 2 + ["/versions/back"]
     assert "form-action &#x27;self&#x27;" in page or "form-action 'self'" in page
+
+
+def test_what_a_version_does_can_be_ended_and_is_said():
+    line = {"model": "gas", "number": "2", "role": "shadow, canary", "share": 0.25}
+    told = {"model": "gas", "version": "2", "rows": 1200, "agreement": 0.9}
+    right = {"labels": 40, "accuracy": 0.95, "difference": 2.5, "low": -1.0, "high": 6.0}
+    page = overview(make_overview(versions=[line], shadows=[{**told, **right}])).replace("\u00a0", " ")
+    assert "shadow, canary, 25 % of the streams" in page
+    assert re.findall(r"<button>(End \w+)", page) == ["End shadow", "End canary"]
+    assert re.search(r'name="percent" type="number" min="1" max="99" value="25"', page)
+    assert "90 % as they were answered; right in 95.0 % of 40 labels, +2.5 points" in page
+    assert "(95 % interval −1.0 to +6.0)" in page
+    assert actions(overview(make_overview(may="feedback", versions=[line]))) == []
+    assert "answered no row yet" in overview(make_overview(shadows=[{"model": "gas", "version": "2", "rows": 0}]))
 
 
 def test_others_only_look():
@@ -84,7 +99,7 @@ def test_many_classes_are_suggested_and_none_is_a_free_answer():
 def test_every_field_has_a_label():
     page = stream_page(make_record(), make_controls()) + overview(make_overview())
     fields = re.findall(r'<(?:select|input) id="([^"]+)"', page)
-    assert fields == ["label-0", "label-1"]
+    assert fields == ["label-0", "label-1", "share-gas-1", "share-gas-3"]
     for field in fields:
         assert f'<label for="{field}">' in page
 

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import aet
+from aet.client import Client, ServerError
 from aet.errors import ConfigError, RunError, StoreError
 from aet.serving.app import create_app, protected
 from aet.serving.gate import Gate
@@ -314,6 +315,51 @@ def test_over_http_for_admins_alone(serve):
         reasons = [line["reason"] for line in service.model("gas").registry.log()[1:]]
         assert reasons == [f"May (key {admin.name})"] + [f"from the page (key {admin.name})"] * 2
         assert {"promote", "roll back", "page"} <= {line.act for line in service.store.audited()}
+
+
+def test_a_person_starts_and_ends_shadow_and_canary_on_the_page(serve):
+    service = serve(start=False)
+    with TestClient(protected(create_app(service), None)) as client:
+        client.post("/predict", json={"rows": rows_of(2)[0]})
+        version = {"model": "gas", "number": "2"}
+        page = client.post("/versions/shadow", data=version)
+        assert page.history[0].status_code == 303
+        assert "End shadow" in page.text
+        service.learner.wait()
+        assert "The shadow, gas 2, has answered no row yet." in client.get("/").text
+        client.post("/predict", json={"rows": rows_of(2)[0]})
+        service.learner.wait()
+        assert "The shadow, gas 2, answered 2 rows" in client.get("/").text.replace("\u00a0", " ")
+        page = client.post("/versions/canary", data={**version, "percent": "25"})
+        assert "25 % of the streams" in page.text.replace("\u00a0", " ")
+        assert client.get("/versions/gas").json()["share"] == 0.25
+        ended = {**version, "number": "0"}
+        assert "End canary" not in client.post("/versions/canary", data=ended).text
+        assert "End shadow" not in client.post("/versions/shadow", data=ended).text
+        roles = service.model("gas").registry.roles
+        assert (roles.shadow, roles.canary) == (None, None)
+        for percent in ("0", "100"):
+            refused = client.post("/versions/canary", data={**version, "percent": percent})
+            assert refused.status_code == 422
+            assert "between 0 and 1" in refused.text
+
+
+def test_the_client_changes_versions(serve):
+    service = serve(start=False)
+    with TestClient(protected(create_app(service), None)) as http:
+        client = Client("http://testserver", http=http)
+        assert client.versions("gas")["serving"] == "1"
+        assert client.shadow("gas", 2)["shadow"]["version"] == "2"
+        assert client.shadow("gas", None)["shadow"] is None
+        assert client.canary("gas", 2, share=0.5)["share"] == 0.5
+        assert client.canary("gas", None)["canary"] is None
+        assert client.promote("gas", 2, "better in May")["serving"] == "2"
+        assert client.rollback("gas", "complaints")["serving"] == "1"
+        with pytest.raises(ConfigError, match="no version to roll back"):
+            client.rollback("gas")
+        with pytest.raises(ServerError) as refused:
+            client.versions("none")
+        assert refused.value.kind == "Unknown"
 
 
 def test_a_gate_lets_those_inside_go_on_and_others_wait():

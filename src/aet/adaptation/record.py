@@ -43,7 +43,10 @@ def model_record(model: Model, title: str = "") -> dict[str, Any]:
             "metric": model.output.metric,
             "score": model.output.score_name,
             "trained_for_shift": f"simulated drift of strength {drift:g} on every batch" if drift else None,
-            **{key: model.report.get(key) for key in ("rows", "valid", "history", "seconds", "switches", "worth")},
+            **{
+                key: model.report.get(key)
+                for key in ("rows", "valid", "history", "seconds", "switches", "worth", "tracked")
+            },
         },
         **({"update": model.report["update"]} if "update" in model.report else {}),
     }

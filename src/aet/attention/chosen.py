@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,14 +50,22 @@ class Mechanisms(nn.ModuleDict):
         return [(name, part) for name, part in self.items() if isinstance(part, Mechanism)]
 
     def forward(
-        self, tokens: Tensor, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, gated: bool = True
+        self,
+        tokens: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Tensor | None = None,
+        gated: bool = True,
+        given: Mapping[str, Any] | None = None,
     ) -> Tensor:
-        """Attention with all of them; without gates unless `gated`."""
+        """Attention with all of them; without gates unless `gated`. They may read what is `given` by name too."""
         mechanisms = [one for _, one in self.each()]
         for one in mechanisms:
             if one.gives == "query":
                 query = one(**reads(one, {"query": query}))
         inputs = Offered(tokens, query, key, value, bias)
+        inputs.made.update(given or {})
         dials = combine(*(one(**inputs.to(one)) for one in mechanisms if one.gives == "dials"))
         if bias is not None:
             dials = combine(dials, Dials(bias=bias))

@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -111,11 +112,11 @@ class ElasticAttention(ElasticModule):
         query, key, value = qkv.view(b, t, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         return query, key, value
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Attend from every token to every token."""
+    def forward(self, x: Tensor, bias: Tensor | None = None, given: Mapping[str, Any] | None = None) -> Tensor:
+        """Attend from every token to every token; `given` is what mechanisms may read beside the tokens."""
         query, key, value = self.projected(x)
         if len(self.mechanisms):
-            mixed = self.mechanisms(x, query, key, value, bias)  # (B, H, T, D)
+            mixed = self.mechanisms(x, query, key, value, bias, given=given)  # (B, H, T, D)
         else:
             mixed = attend(query, key, value, bias=bias)
         if self.prefix is not None:
@@ -123,7 +124,7 @@ class ElasticAttention(ElasticModule):
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(-2))
         return out
 
-    def weights(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor, bias: Tensor | None = None, given: Mapping[str, Any] | None = None) -> Tensor:
         """The attention weights themselves, (B, H, T, T), written out: for looking at, not for speed.
 
         What a null slot takes is missing from a row's sum; gates, which weigh the output, are left out.
@@ -132,7 +133,7 @@ class ElasticAttention(ElasticModule):
         if len(self.mechanisms):
             # Values that name their token: the output is then the weights.
             each = torch.eye(x.shape[1], dtype=query.dtype, device=x.device).expand(*query.shape[:2], -1, -1)
-            seen: Tensor = self.mechanisms(x, query, key, each, bias, gated=False)
+            seen: Tensor = self.mechanisms(x, query, key, each, bias, gated=False, given=given)
             return seen
         scores = query @ key.transpose(-2, -1) / self.head_dim**0.5
         if bias is not None:

@@ -79,14 +79,19 @@ class Passing(nn.Module):
     blocks: tuple[nn.Module, ...] = ()
 
     def forward(
-        self, tokens: Tensor, mask: Tensor | None = None, taps: list[Tensor] | None = None, parts: Any = None
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        taps: list[Tensor] | None = None,
+        parts: Any = None,
+        concepts: Any = None,
     ) -> Tensor:
         """Tokens (B, 1, C) -> (B, C)."""
         if taps is not None:
             taps.append(tokens)
         return tokens[:, 0]
 
-    def focus(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+    def focus(self, tokens: Tensor, mask: Tensor | None = None, concepts: Any = None) -> Tensor:
         """All on the only token, (B, 1)."""
         return tokens.new_ones(tokens.shape[:2])
 

@@ -6,13 +6,14 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from aet.commands.session import plain
-from aet.errors import ConfigError
+from aet.commands.session import Session, plain
+from aet.errors import ConfigError, DataError
+from aet.folder import Counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
     from aet.model import Model
 
 Pieces = Iterable["pd.DataFrame"]
-
-
-class Counted:
-    """Pieces that pass, their rows and the rows without an answer."""
-
-    def __init__(self, pieces: Pieces) -> None:
-        self.pieces, self.rows, self.left_out = pieces, 0, 0
-
-    def __iter__(self) -> Iterator[pd.DataFrame]:
-        for piece in self.pieces:
-            self.rows += len(piece)
-            self.left_out += int(piece["problem"].notna().sum())
-            yield piece
 
 
 def to_csv(pieces: Pieces, stream: IO[str]) -> None:
@@ -75,7 +63,7 @@ def records(pieces: Pieces) -> Iterator[dict[str, Any]]:
             yield plain(record)
 
 
-def to_parquet(pieces: Pieces, path: Path, model: Model | Ensemble) -> None:
+def to_parquet(pieces: Pieces, path: Path, model: Model | Ensemble, about: Mapping[bytes, bytes] | None = None) -> None:
     """Columns keep one type through all pieces: declared ids are text, since pieces of a file may disagree on them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -83,7 +71,7 @@ def to_parquet(pieces: Pieces, path: Path, model: Model | Ensemble) -> None:
     writer: pq.ParquetWriter | None = None
     try:
         for piece in pieces:
-            schema = writer.schema if writer else arrow_schema(piece, model)
+            schema = writer.schema if writer else arrow_schema(piece, model).with_metadata(dict(about or {}))
             columns = [column_array(piece[field.name], field.type) for field in schema]
             writer = writer or pq.ParquetWriter(path, schema)
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
@@ -152,3 +140,26 @@ def replaced(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def answer_folder(here: Session, run: Path, data: Path, out: Path | None, proba: bool, ray: bool) -> None:
+    """Answer a folder, and say what became of it; DataError at the end where a file could not be answered."""
+    from aet.folder import predict_folder
+
+    if out is None:
+        raise ConfigError(f"{data} is a folder, and its answers are one: expected --out DIR. Name a folder beside it.")
+    here.going_on = f"The same command goes on with the files that {out} has no answers for."
+    report = predict_folder(run, data, out, proba=proba, ray=ray)
+    if not report.failed:
+        here.give({"run": run, "out": out, **report.to_dict()})
+    done = report.files - report.skipped - len(report.failed)
+    if here.progress:
+        aside = f", {report.left_out:,} of them without an answer" if report.left_out else ""
+        before = f"; {report.skipped:,} files were answered before" if report.skipped else ""
+        here.tell(f"{done:,} files, {report.rows:,} rows{aside}, in {out}{before}.", "green")
+    if report.failed:
+        first, why = next(iter(report.failed.items()))
+        raise DataError(
+            f"{len(report.failed):,} of {report.files:,} files could not be answered, the others are. The first, "
+            f"{first}: {why} The same command tries them again."
+        )

@@ -43,6 +43,7 @@ EXAMPLES = {
     "--output": "gas=label,ppm=number",
     "--set": "train.epochs=40",
     "--switch": "sam:rho=0.1",
+    "--track": "mlflow:experiment=gas",
 }
 
 
@@ -84,7 +85,7 @@ def settings(file: Path | None, given: Sequence[str]) -> dict[str, Any]:
     return read
 
 
-def switches(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+def switches(given: Sequence[str], option: str = "--switch") -> dict[str, dict[str, Any]]:
     """Names with their settings: `name`, or `name:setting=value,setting=value` (YAML values).
 
     >>> switches(["ema", "sam:rho=0.1,adaptive=true"])
@@ -96,12 +97,12 @@ def switches(given: Sequence[str]) -> dict[str, dict[str, Any]]:
     for text in given:
         name, _, rest = text.partition(":")
         if name in found:
-            raise ConfigError(f"--switch names {name!r} twice. Give all its settings at once.")
-        read = pairs(rest.split(",") if rest else [], "--switch")
+            raise ConfigError(f"{option} names {name!r} twice. Give all its settings at once.")
+        read = pairs(rest.split(",") if rest else [], option)
         try:
             found[name] = {setting: yaml.safe_load(value) for setting, value in read.items()}
         except yaml.YAMLError as error:
-            raise ConfigError(f"--switch {text}: not a YAML value ({error}). Use --set for long values.") from error
+            raise ConfigError(f"{option} {text}: not a YAML value ({error}). Use --set for long values.") from error
     return found
 
 

@@ -28,7 +28,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address; another than this machine's own needs keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     store: Annotated[
-        str | None, typer.Option(metavar="URL", help="File or postgresql://...", show_default="RUN/store.db")
+        str | None,
+        typer.Option(metavar="URL", envvar="AET_STORE", help="File or postgresql://...", show_default="RUN/store.db"),
     ] = None,
     adapt: Annotated[str, typer.Option(help="Method that proposes states, for new streams.")] = "auto",
     guard: Annotated[str, typer.Option(help="earned, likely, always or never.")] = "earned",
@@ -87,6 +88,7 @@ def run_server(
     from aet.serving.batching import Batcher
     from aet.serving.headers import LOOPBACK
     from aet.serving.keys import Keys
+    from aet.serving.leases import alone
     from aet.serving.models import load_models
     from aet.serving.redaction import keep_secrets
     from aet.serving.server import bound, is_loopback, run, server_of
@@ -99,7 +101,7 @@ def run_server(
     for served in models.values():
         served.model.stream(**settings)  # what cannot be is said before anything listens
     check_declared(models, kept["mask"])
-    with Store(url) as store:
+    with Store(url) as store, alone(store):
         keys = Keys(store.engine)
         guarded = any(key.revoked is None for key in keys.all())
         if not guarded and not is_loopback(host):

@@ -39,7 +39,17 @@ def trained(model: Model, folder: Path) -> dict[str, Any]:
         "seconds": report["seconds"],
         "switches": report["switches"],
         "worth": report.get("worth"),
+        "tracked": report.get("tracked", []),
     }
+
+
+def tracked_lines(model: Model) -> list[str]:
+    """Where each tracker's run is, or why it is not whole."""
+    lines = []
+    for record in model.report.get("tracked", []):
+        failed = f"; failed under way: {record['failed']}" if record["failed"] else ""
+        lines.append(f"Tracked by {record['name']}: {record['where'] or 'nowhere'}{failed}")
+    return lines
 
 
 def ensemble_table(ensemble: Ensemble) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,10 @@ def versions(
     canary: Annotated[int | None, typer.Option(metavar="N", min=0, help="Answers some streams; 0 ends it.")] = None,
     share: Annotated[float, typer.Option(help="Of the streams, for the canary.")] = 0.1,
     reason: Annotated[str, typer.Option(help="A line for the log of changes.")] = "",
+    to_mlflow: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Register it in MLflow: at $MLFLOW_TRACKING_URI, or in a file."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List a model's versions, or change who answers. Running servers follow within --save-every (30 s)."""
@@ -32,8 +37,11 @@ def versions(
         from aet.serving.versions import Versions
 
         known = Versions(run)
-        if sum((promote is not None, back, shadow is not None, canary is not None)) > 1:
-            raise ConfigError("One change at a time: expected one of --promote, --back, --shadow and --canary.")
+        asked = (promote is not None, back, shadow is not None, canary is not None, to_mlflow is not None)
+        if sum(asked) > 1:
+            raise ConfigError(
+                "One change at a time: expected one of --promote, --back, --shadow, --canary and --to-mlflow."
+            )
         if promote is not None:
             known.promote(promote, reason)
         elif back:
@@ -42,9 +50,20 @@ def versions(
             known.shadow(shadow or None, reason)
         elif canary is not None:
             known.canary(canary or None, share, reason)
+        exported = None if to_mlflow is None else registered(known, to_mlflow)
         answer = listing(known)
-        here.give({"run": run, **answer})
+        here.give({"run": run, **answer, "mlflow": exported})
         here.show(table(answer))
+        if exported:
+            was = "" if exported["new"] else " already"
+            here.show(f"In MLflow{was}: {exported['model']}, version {exported['version']}, at {exported['uri']}")
+
+
+def registered(known: Versions, number: int) -> dict[str, Any]:
+    """Where a version is in MLflow now."""
+    from aet.serving.to_mlflow import export
+
+    return asdict(export(known, number))
 
 
 def listing(known: Versions) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aet.attention.state import ElasticModule
 from aet.cells import CELLS
+from aet.errors import DataError
 from aet.registry import Registry
 from aet.schema import InputSpec
 
@@ -81,6 +82,19 @@ class Input(ElasticModule):
         there: npt.NDArray[np.bool_] = frame[columns].notna().all(axis=1).to_numpy()
         return there
 
+    def fit_given(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor) -> None:
+        """`fit` on the rows that have the cells; DataError where none has."""
+        there = self.given(frame)
+        if not there.any():
+            raise DataError(
+                f"The {self.kind} input {self.specs[0].name!r} is missing from every row that is trained on. Leave it "
+                f"out: kinds={{{self.specs[0].name!r}: 'ignore'}}, or give rows that have it."
+            )
+        if there.all():
+            self.fit(frame, settings, target)
+        else:
+            self.fit(frame[there].reset_index(drop=True), settings, target[torch.tensor(there)])
+
     def encoded(self, frame: pd.DataFrame) -> Tensor:
         """`encode`, with NaN throughout for rows that lack the cells."""
         there = self.given(frame)
@@ -114,6 +128,17 @@ class Input(ElasticModule):
     @abstractmethod
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values -> tokens (B, T, dim) and mask (B, T), True where a token is real, or None if all are."""
+
+    def vocabulary(self) -> list[list[tuple[str | None, int]]]:
+        """For each token the values that it may hold, with their places among all of the kind's; None names no value.
+
+        Empty for a kind whose tokens hold no named values; `held` then gives None.
+        """
+        return []
+
+    def held(self, values: Tensor) -> Tensor | None:
+        """The place of the value that each token holds, (B, T)."""
+        return None
 
     def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
         """What stands behind each token, for training that hides some and asks for it.

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from aet.config import Section
 from aet.inputs.base import INPUTS, Input
 from aet.schema import InputSpec
+
+if TYPE_CHECKING:
+    from aet.graph.neighbours import Neighbours
 
 MISSING, UNSEEN, FIRST = 0, 1, 2
 
@@ -33,11 +37,14 @@ class CategoryInput(Input):
 
     kind = "category"
     starts: Tensor
+    neighbours: Neighbours | None
+    """The table of embeddings -> the same table, each value informed by its neighbours in a graph."""
 
     def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
         super().__init__(specs, dim)
         self.columns = [spec.columns[0] for spec in specs]
         self.places: list[dict[str, int]] = [{} for _ in specs]
+        self.neighbours = None
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """The values of each column, the most frequent `max_values` of them."""
@@ -77,7 +84,23 @@ class CategoryInput(Input):
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values (B, G) -> tokens (B, G, dim)."""
-        return self.embedding(values + self.starts), None
+        if self.neighbours is None:
+            return self.embedding(values + self.starts), None
+        return F.embedding(values + self.starts, self.neighbours(self.embedding.weight)), None
+
+    def vocabulary(self) -> list[list[tuple[str | None, int]]]:
+        """Missing and unseen, which name no value, then the values of each column."""
+        sizes = [FIRST + len(places) for places in self.places]
+        starts = [0, *np.cumsum(sizes)[:-1].tolist()]
+        marks: list[tuple[str | None, int]] = [(None, MISSING), (None, UNSEEN)]
+        return [
+            [(value, start + place) for value, place in [*marks, *places.items()]]
+            for start, places in zip(starts, self.places, strict=True)
+        ]
+
+    def held(self, values: Tensor) -> Tensor:
+        """Places in the one table of all columns (B, G)."""
+        return values + self.starts
 
     def behind(self, values: Tensor) -> tuple[Tensor, int]:
         """Places in the one table of all columns (B, G); a missing or unseen value is not asked for."""

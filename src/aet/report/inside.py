@@ -179,6 +179,9 @@ def facts(record: Record, metric: Metric) -> str:
         known[f"Held-out {title}"] = (
             None if v is None else f"{decimal(100 * v)} points" if name == "ece" else held.show(v)
         )
+    for told in entries(model, "tracked"):
+        failed = f"; failed under way: {told['failed']}" if told.get("failed") else ""
+        known[f"Tracked by {told.get('name', '?')}"] = f"{told.get('where') or 'nowhere'}{failed}"
     shown = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in known.items() if v)
     return f'<dl class="facts">{shown}</dl>' if shown else ""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from aet.report.blocks import grid, note, section
 from aet.report.forms import button, sends
+from aet.report.live_versions import versions
 from aet.report.page import shell
 from aet.report.text import SPACE, count, date, duration, entries, escape, mapping, number, percent, plural
 from aet.report.tiles import tile
@@ -19,7 +20,7 @@ def overview(record: Record) -> str:
 
     Args:
         record: `title`, `now`, `since`, `may` (a role); `load`, `streams`, `alarms`,
-            `versions`.
+            `versions`, `shadows`.
 
     >>> page = overview({"title": "gas", "now": "2026-01-02T03:04:05+00:00", "streams": [{"name": "a"}]})
     >>> "1 stream is served, and no alarm is open." in page
@@ -147,45 +148,6 @@ def streams(record: Record) -> str:
         "Streams",
         f"Adapted answers are served in {plural(adapted, 'stream')} of {count(len(rows))}.",
         grid(head, rows),
-    )
-
-
-def versions(record: Record) -> str:
-    """Which versions there are, which one serves, and the way back."""
-    admin, rows = record.get("may") == "admin", []
-    for version in entries(record, "versions"):
-        model, numbered = str(version.get("model", "")), str(version.get("number", ""))
-        act = ""
-        if admin and version.get("role") != "serving":
-            act = sends(
-                "/versions/promote",
-                button("Serve", f"version {numbered} of {model}"),
-                model=model,
-                number=numbered,
-            )
-        rows.append(
-            [
-                escape(f"{model} {numbered}"),
-                escape(version.get("role") or ""),
-                percent(number(version.get("accuracy"))),
-                escape(date(version["made"])) if version.get("made") else "",
-                escape(version.get("note") or ""),
-                act,
-            ]
-        )
-    if not rows:
-        return ""
-    head = ["version", "now", "when trained", "made", "note", ""]
-    back = [
-        sends("/versions/back", button("Roll back", f"{model} to the version before"), model=model)
-        for model in dict.fromkeys(str(version.get("model", "")) for version in entries(record, "versions"))
-        if admin and sum(str(v.get("model")) == model for v in entries(record, "versions")) > 1
-    ]
-    return section(
-        "versions",
-        "Versions",
-        "The accuracy is that on rows held out when each was trained.",
-        grid(head, rows) + "".join(back),
     )
 
 

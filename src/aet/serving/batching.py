@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from aet.errors import AetError, ConfigError
 from aet.serving.asks import Answers, Ask, gone
-from aet.serving.refusals import Busy, Stopping, TooLate
+from aet.serving.refusals import Busy, Elsewhere, Stopping, TooLate
 from aet.serving.service import Service
 
 WRITES = 4
@@ -173,7 +173,9 @@ class Batcher:
             return
         good: list[tuple[Waiting, Answers]] = []
         for one, answers in zip(batch, found.result(), strict=True):
-            if isinstance(answers, AetError):
+            if isinstance(answers, Elsewhere):  # its stream was sent for: until it is here others pass
+                self._back(one)
+            elif isinstance(answers, AetError):
                 settle(one, answers)
             else:
                 good.append((one, answers))
@@ -182,6 +184,12 @@ class Batcher:
         task = asyncio.create_task(self._write(good))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
+
+    def _back(self, one: Waiting) -> None:
+        """Into the queue again, where rows of other streams may pass it."""
+        self.waiting.append(one)
+        self.held += len(one.ask.rows)
+        self._come.set()
 
     async def _write(self, good: Sequence[tuple[Waiting, Answers]]) -> None:
         """Write the answers down, then give them."""

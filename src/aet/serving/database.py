@@ -121,6 +121,14 @@ states = Table(
 """What a stream is at a moment, on a version of its model: files of `Stream.save` in one archive, not compressed; null
 once newer ones came."""
 
+leases = Table(
+    "leases",
+    metadata,
+    of_stream(primary_key=True),
+    Column("holder", sa.BigInteger, nullable=False, index=True),
+)
+"""Which of several servers has a stream (`aet.serving.leases`); `holder` is the number of its session."""
+
 decisions = Table(
     "decisions",
     metadata,

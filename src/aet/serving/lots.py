@@ -126,6 +126,24 @@ class Lots:
             self._changed.wait_for(lambda: not self._lots and not self._busy)
             self._hurry -= 1
 
+    def now(self, resident: Resident) -> None:
+        """Look at what waits of one stream, in this thread: the stream is about to leave."""
+        with self._changed:
+            lot = self._lots.pop(resident.line.number, None)
+            self._full.pop(resident.line.number, None)
+            if lot is None:
+                return
+            self._size -= lot.size
+            self._changed.notify_all()
+        with ThreadPoolExecutor(1) as thread:
+            self._see(lot, thread)
+
+    def _see(self, lot: Lot, thread: ThreadPoolExecutor) -> None:
+        fault = thread.submit(self.look, lot).exception()  # a fault of ours ends this lot, not the thread
+        if fault is not None:
+            self.failed(lot, fault)
+        lot.resident.free()
+
     def stop(self, seconds: float = 5.0) -> None:
         """Look at what waits for so many seconds, leave the rest out, and end the thread."""
         with self._changed:
@@ -158,10 +176,7 @@ class Lots:
         with ThreadPoolExecutor(1, thread_name_prefix="aet-watching") as thread:
             while (lot := self._next()) is not None:
                 started = time.monotonic()
-                fault = thread.submit(self.look, lot).exception()  # a fault of ours ends this lot, not the thread
-                if fault is not None:
-                    self.failed(lot, fault)
-                lot.resident.free()
+                self._see(lot, thread)
                 taken = time.monotonic() - started
                 with self._changed:
                     self._busy = False

@@ -58,10 +58,11 @@ class Metrics:
 
     def watch(self, batcher: Batcher) -> None:
         """Gauges of what is so now."""
-        service, watched = batcher.service, batcher.service.watches
+        service, watched, leases = batcher.service, batcher.service.watches, batcher.service.residents.leases
         for name, what, read in (
             ("aet_waiting_rows", "Rows that wait for a forward pass.", lambda: batcher.held),
             ("aet_resident_streams", "Streams in memory.", lambda: len(service.residents)),
+            ("aet_streams_given", "Streams handed to other servers.", lambda: leases.given if leases else 0),
             ("aet_learning_waiting", "What waits to be learned.", lambda: service.learner.waiting),
             ("aet_learning_passed_over", "Rows not learned from.", lambda: service.learner.passed_over),
             ("aet_watch_left_out", "Rows and labels not watched.", lambda: watched.lots.left_out if watched else 0),

@@ -17,15 +17,24 @@ class Notes(KeptRows):
     """States, decisions, alarms and audit."""
 
     def keep_state(
-        self, stream: int, content: bytes, reason: str, learned: Sequence[Hashable] = (), version: str = "1"
+        self,
+        stream: int,
+        content: bytes,
+        reason: str,
+        learned: Sequence[Hashable] = (),
+        version: str = "1",
+        holder: int | None = None,
     ) -> int:
         """Keep what a stream is now, on a version of its model; its number.
 
         The contents of all but the newest `keep_states` and the newest of each version go.
 
         The labels of the rows `learned` are marked as applied in the same transaction: this state knows them.
+        Nothing is kept, and Lost raised, where `holder` is given and another server has the stream.
         """
         with self.writing() as connection:
+            if holder is not None:
+                self.still(connection, stream, holder)
             line = {"stream": stream, "at": self.clock(), "reason": told(reason), "content": content}
             line["version"] = told(version, 64)
             number: int = connection.execute(sa.insert(states).values(line).returning(states.c.number)).scalar_one()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from aet.errors import AetError, ConfigError, StoreError
-from aet.serving.database import connect, streams
+from aet.serving.database import connect, leases, streams
 from aet.serving.migrations import upgrade
 
 AT_ONCE = 500
@@ -30,6 +30,13 @@ class Missing(ConfigError):
 def now() -> datetime:
     """The present moment, with its zone."""
     return datetime.now(UTC)
+
+
+class Lost(StoreError):
+    """Another server has the stream now."""
+
+    def __init__(self) -> None:
+        super().__init__("Another server has this stream now: what this one did since it saved it last is not kept.")
 
 
 class Opened:
@@ -89,6 +96,12 @@ class Opened:
             connection = plain.execution_options(writes=True, durable=durable)
             with connection.begin():
                 yield connection
+
+    def still(self, connection: sa.Connection, stream: int, holder: int) -> None:
+        """Lost unless this server has the stream, until the transaction ends."""
+        line = sa.select(leases.c.holder).where(leases.c.stream == stream).with_for_update(read=True)
+        if connection.scalar(line) != holder:
+            raise Lost
 
     def hold(self, connection: sa.Connection, stream: int) -> None:
         """Let no other server write this stream's labels until the transaction ends; ConfigError if it is not there."""

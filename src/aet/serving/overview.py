@@ -48,13 +48,14 @@ def overview(service: Service, owner: str | None, may: str, load: Mapping[str, A
         "left_out": len(lines) - len(shown),
         "alarms": [described(alarm, known.get(alarm.stream or 0)) for alarm in alarms],
         "versions": versions(service),
+        "shadows": [{"model": name, **one.record()} for name, one in list(service.releases.shadows.items())],
     }
 
 
 def versions(service: Service) -> list[dict[str, Any]]:
     """The versions of all models."""
     return [
-        {"model": served.name, **line}
+        {"model": served.name, "share": served.share, **line}
         for served in list(service.models.values())
         for line in service.releases.versions(served)
     ]

@@ -130,6 +130,25 @@ def pages(service: Service, limits: Limits, metrics: Metrics) -> APIRouter:
         await run_in_threadpool(service.releases.promote, given.get("model", ""), whole(given, "number"), reason)
         return RedirectResponse("/", 303)
 
+    @router.post("/versions/shadow")
+    async def shadow(request: Request, caller: Admin) -> Response:
+        """A version is to answer unseen; number 0 ends it."""
+        limits.request(caller)
+        given, reason = await fields(request), by(caller, "from the page")
+        number = whole(given, "number") or None
+        await run_in_threadpool(service.releases.shadow, given.get("model", ""), number, reason)
+        return RedirectResponse("/", 303)
+
+    @router.post("/versions/canary")
+    async def canary(request: Request, caller: Admin) -> Response:
+        """A version is to answer some percent of the streams; number 0 ends it."""
+        limits.request(caller)
+        given, reason = await fields(request), by(caller, "from the page")
+        number = whole(given, "number") or None
+        share = whole(given, "percent") / 100 if number else 0.0
+        await run_in_threadpool(service.releases.canary, given.get("model", ""), number, share, reason)
+        return RedirectResponse("/", 303)
+
     @router.post("/versions/back")
     async def roll_back(request: Request, caller: Admin) -> Response:
         """The version before is to serve again."""

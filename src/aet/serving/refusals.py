@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -35,6 +36,14 @@ class Busy(Refusal):
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     wait = 1
+
+
+class Elsewhere(Busy):
+    """The stream is with another server, which was asked for it; `coming` is done when it is here."""
+
+    def __init__(self, coming: Future[None]) -> None:
+        super().__init__("The stream is with another server, which has not handed it over yet. Try again in a second.")
+        self.coming = coming
 
 
 class Stopping(Refusal):

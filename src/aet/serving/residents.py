@@ -6,9 +6,12 @@ its newest state, the answers given since, and the labels that the state has not
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,14 +21,18 @@ from aet.errors import AetError, ConfigError, RunError
 from aet.personal import Masker
 from aet.serving.archive import packed, rows_answered, unpacked
 from aet.serving.gate import Gate
+from aet.serving.leases import Leases
 from aet.serving.models import Served, chosen
-from aet.serving.opened import Missing
-from aet.serving.refusals import Taken, Unknown
+from aet.serving.opened import Lost, Missing
+from aet.serving.refusals import Elsewhere, Taken, Unknown
 from aet.serving.store import Label, StateLine, Store, StreamLine
 
 if TYPE_CHECKING:
     from aet.serving.watches import Watched
 
+log = logging.getLogger(__name__)
+PATIENCE = 10.0
+"""Seconds that a request other than for answers waits for a stream that another server has."""
 MOST = 2048
 """Streams in memory."""
 KEEP = 100_000
@@ -51,6 +58,8 @@ class Resident:
     """Whether it is another than the one saved."""
     teaching: bool = False
     """Whether it learns labels now."""
+    leaving: bool = False
+    """Whether another server wants it: nobody new uses it here."""
     users: int = 0
     noted: int = 0
     """Events that are written down."""
@@ -82,6 +91,7 @@ class Residents:
         most: streams in memory.
         mask: of what is written down: encoded rows that a text could be read from again are then not saved.
         beside: given a stream and its bytes before they are saved, it gives them with what lies beside the stream.
+        leaves: told of a stream that another server wants, before it is saved for it.
     """
 
     def __init__(
@@ -93,8 +103,11 @@ class Residents:
         most: int = MOST,
         mask: Masker | None = None,
         beside: Callable[[Resident, bytes], bytes] = lambda resident, content: content,
+        leaves: Callable[[Resident], None] = lambda resident: None,
     ) -> None:
-        self.mask, self.beside = mask, beside
+        self.mask, self.beside, self.leaves = mask, beside, leaves
+        self.leases = None if store.lite else Leases(store, self.leave, self.lost)
+        self._coming: dict[tuple[str, str], Future[None]] = {}
         self.models, self.store, self.settings, self.opened, self.most = models, store, dict(settings), opened, most
         self._lock, self._opening = threading.Lock(), threading.Lock()
         self._known: OrderedDict[tuple[str, str], Resident] = OrderedDict()
@@ -112,31 +125,76 @@ class Residents:
             return list(self._known.values())
 
     def teaching(self, owner: str, name: str) -> bool:
-        """Whether the stream learns labels right now."""
+        """Whether the stream learns labels right now, or is on its way here from another server."""
         resident = self._known.get((owner, name))
-        return resident is not None and resident.teaching
+        return (owner, name) in self._coming or (resident is not None and resident.teaching)
 
     @contextmanager
-    def use(self, owner: str, name: str, model: str | None = None, make: bool = False) -> Iterator[Resident]:
+    def use(
+        self, owner: str, name: str, model: str | None = None, make: bool = False, patient: bool = True
+    ) -> Iterator[Resident]:
         """The stream, in memory while the block lasts; made, on the model, if it is not there and `make` says so.
 
-        Raises Unknown for a stream or a model that is not there, Taken for one on another model.
+        Raises Unknown for a stream or a model that is not there, Taken for one on another model, Elsewhere for one that
+        another server does not hand over in `PATIENCE` seconds, or that it has, where this is not `patient`.
         """
-        with self.gate.passing():
-            resident = self._taken(owner, name)
-            if resident is None:
-                with self._opening:
-                    resident = self._taken(owner, name) or self._open(owner, name, model, make)
-            try:
-                self._make_room()
-                if model is not None and resident.line.model != model:
-                    raise Taken(
-                        f"The stream {name!r} runs on the model {resident.line.model!r}, not on {model[:80]!r}. Leave "
-                        "the model out, or take another name."
-                    )
-                yield resident
-            finally:
-                resident.free()
+        until = time.monotonic() + (PATIENCE if patient else 0)
+        while True:
+            with self.gate.passing():
+                try:
+                    resident = self._inside(owner, name, model, make)
+                except Elsewhere as elsewhere:
+                    coming = elsewhere.coming
+                    if time.monotonic() >= until:
+                        raise
+                else:
+                    try:
+                        self._make_room()
+                        if model is not None and resident.line.model != model:
+                            raise Taken(
+                                f"The stream {name!r} runs on the model {resident.line.model!r}, not on {model[:80]!r}."
+                                " Leave the model out, or take another name."
+                            )
+                        yield resident
+                    finally:
+                        resident.free()
+                    return
+            wait([coming], timeout=until - time.monotonic())
+
+    def _inside(self, owner: str, name: str, model: str | None, make: bool) -> Resident:
+        """The stream, taken; opened if it is not in memory."""
+        resident = self._taken(owner, name)
+        if resident is None:
+            with self._opening:
+                resident = self._taken(owner, name) or self._open(owner, name, model, make)
+        return resident
+
+    def leave(self, number: int) -> bool:
+        """Another server wants the stream: nobody new uses it here, and once nobody does it is saved and out of memory.
+
+        Whether it is; StoreError if it could not be saved.
+        """
+        with self._opening, self._lock:
+            found = [one for one in self._known.values() if one.line.number == number]
+            for one in found:
+                one.leaving = True
+        for one in found:
+            self.leaves(one)
+            if one.users:
+                return False
+            self.save(one, "another server was asked for it")
+            with self._lock:
+                if one.moved:
+                    return False
+                self._known.pop((one.line.owner, one.line.name), None)
+        return True
+
+    def lost(self, numbers: Collection[int]) -> None:
+        """Out of memory, unsaved: another server took these streams while this one had lost its session."""
+        for one in self.all():
+            if one.line.number in numbers:
+                log.error("The stream %r is another server's now; what it did here unsaved is lost.", one.line.name)
+                self.drop(one)
 
     def reopen(self, residents: Sequence[Resident]) -> None:
         """Out of memory, saved: who uses them next opens them anew. The gate is closed, and nothing is learned."""
@@ -150,6 +208,8 @@ class Residents:
         with self._lock:
             self._known.pop((resident.line.owner, resident.line.name), None)
         self._counts.pop(resident.line.owner, None)
+        if self.leases is not None:
+            self.leases.forget(resident.line.number)
 
     def make(self, owner: str, name: str, model: str | None, settings: Mapping[str, Any]) -> StreamLine:
         """A new stream; raises Taken if it is there, ConfigError for settings that cannot be."""
@@ -161,9 +221,10 @@ class Residents:
     def _taken(self, owner: str, name: str) -> Resident | None:
         with self._lock:
             resident = self._known.get((owner, name))
-            if resident is not None:
-                resident.take()
-                self._known.move_to_end((owner, name))
+            if resident is None or resident.leaving:
+                return None
+            resident.take()
+            self._known.move_to_end((owner, name))
             return resident
 
     def _line(self, owner: str, name: str, model: str | None, settings: Mapping[str, Any]) -> StreamLine:
@@ -192,12 +253,24 @@ class Residents:
         if line is None and not make:
             raise Unknown(f"There is no stream {name[:80]!r}. Send rows to it, or make it with POST /streams.")
         line = line or self._line(owner, name, model, self.settings)
+        if self.leases is not None and not self._has(self.leases, line.number):
+            raise Elsewhere(self._fetched(self.leases, line))
         served = chosen(self.models, line.model).of(owner, name)
         resident = self._restored(line, served)
         with self._lock:
             self._known[owner, name] = resident
         self.opened(resident, self.store.pending(line.number))
         return resident
+
+    def _has(self, leases: Leases, number: int) -> bool:
+        return leases.here(number) or (leases.take(number) and leases.here(number))
+
+    def _fetched(self, leases: Leases, line: StreamLine) -> Future[None]:
+        """Told to come here; meanwhile it counts as one that learns, so that its rows let others pass."""
+        coming, key = leases.fetch(line.number), (line.owner, line.name)
+        self._coming[key] = coming
+        coming.add_done_callback(lambda _: self._coming.pop(key, None))
+        return coming
 
     def _restored(self, line: StreamLine, served: Served) -> Resident:
         """The stream as saved on this version, its counter moved on past every row that was answered since."""
@@ -230,19 +303,25 @@ class Residents:
             idle = [resident for resident in self._known.values() if not resident.users][: max(0, over)]
         for resident in idle:
             self.save(resident, "put aside: other streams were used")
-            with self._lock:
-                if not resident.users and not resident.moved:
+            with self._opening:  # nobody opens it again before its lease is given back
+                with self._lock:
+                    if resident.users or resident.moved or resident.leaving:
+                        continue
                     self._known.pop((resident.line.owner, resident.line.name), None)
+                if self.leases is not None:
+                    self.leases.let_go(resident.line.number)
 
     def save(self, resident: Resident, reason: str) -> None:
         """The stream as it is now into the store, with what it did and which labels it has learned.
 
-        One that somebody had forgotten in the meantime leaves memory, too.
+        One that somebody had forgotten in the meantime, or another server has, leaves memory, too.
         """
         try:
             with resident.saving:
                 self._save(resident, reason)
-        except Missing:
+        except (Missing, Lost) as error:
+            if isinstance(error, Lost):
+                log.error("The stream %r was not saved: %s", resident.line.name, error)
             self.drop(resident)
             resident.moved = False
 
@@ -262,7 +341,9 @@ class Residents:
             content = self.beside(resident, content)
             # In one transaction: labels that no saved state has learned are pending, and learned again after a crash.
             version = resident.served.version
-            self.store.keep_state(resident.line.number, content, reason, learned=learned, version=version)
+            holder = None if self.leases is None else self.leases.number
+            number = resident.line.number
+            self.store.keep_state(number, content, reason, learned=learned, version=version, holder=holder)
         except AetError:
             resident.learned, resident.moved = learned + resident.learned, True
             raise

@@ -28,6 +28,7 @@ from aet.serving.asks import Answers, Ask, gone, unreadable
 from aet.serving.cells import Row, frame_of, known_columns, plain_cell, records
 from aet.serving.learning import Learner
 from aet.serving.models import Served, chosen
+from aet.serving.refusals import Elsewhere
 from aet.serving.releases import Releases
 from aet.serving.residents import ASIDE, MOST, Resident, Residents
 from aet.serving.store import AnsweredRow, Forgotten, Label, Store
@@ -72,7 +73,7 @@ class Service:
         self.save_every = save_every
         self.watches = watches
         self.learner = Learner(store, watches.labels if watches else None)
-        beside = {"beside": watches.beside} if watches else {}
+        beside = {"beside": watches.beside, "leaves": self._leaves} if watches else {"leaves": self._leaves}
         self.residents = Residents(self.models, store, settings or {}, self._opened, most, mask, **beside)
         self._folded: OrderedDict[int, Resident] = OrderedDict()
         self.releases = Releases(self.residents, self.learner, self._left)
@@ -82,8 +83,11 @@ class Service:
     def start(self) -> Service:
         """Open the streams whose labels wait to be learned, and save streams from time to time from now on."""
         self.releases.follow()
+        leases = self.residents.leases
         for line in self.store.streams():
             if line.model in self.models and self.store.pending(line.number):
+                if leases is not None and not leases.take(line.number):
+                    continue  # the server that has it learns them
                 with self.residents.use(line.owner, line.name):
                     pass
         self._saver.start()
@@ -97,7 +101,11 @@ class Service:
         self.learner.stop()
         if self.watches is not None:
             self.watches.stop()
-        self.save("the server stopped")
+        try:
+            self.save("the server stopped")
+        finally:
+            if self.residents.leases is not None:
+                self.residents.leases.stop()
 
     def save(self, reason: str = "from time to time") -> None:
         """Every stream that moved since it was saved."""
@@ -115,6 +123,9 @@ class Service:
     ) -> Answers:
         """Answer rows of one stream, which is made if it is not there."""
         (found,) = self.answer([Ask(owner, stream, rows, model, proba)])
+        while isinstance(found, Elsewhere):
+            with self.residents.use(owner, stream, model):  # waits until it is here
+                (found,) = self.answer([Ask(owner, stream, rows, model, proba)])
         if isinstance(found, AetError):
             raise found
         if self.write([found], [rows]):
@@ -131,7 +142,9 @@ class Service:
             groups: dict[Hashable, dict[int, tuple[Resident, list[int]]]] = {}
             for place, ask in enumerate(asks):
                 try:
-                    resident = used.enter_context(self.residents.use(ask.owner, ask.stream, ask.model, make=True))
+                    resident = used.enter_context(
+                        self.residents.use(ask.owner, ask.stream, ask.model, make=True, patient=False)
+                    )
                 except AetError as error:
                     found[place] = error
                     continue
@@ -182,6 +195,12 @@ class Service:
         self._folded.move_to_end(resident.line.number)
         if len(self._folded) > FOLDED:
             self._folded.popitem(last=False)[1].stream.rest()
+
+    def _leaves(self, resident: Resident) -> None:
+        """Another server wants it."""
+        self._left([resident])
+        if self.watches is not None:
+            self.watches.lots.now(resident)
 
     def _left(self, residents: Sequence[Resident]) -> None:
         """Another version answers these from now on."""

@@ -152,7 +152,7 @@ class Versions:
             part = place / f"{number}.part"
             shutil.rmtree(part, ignore_errors=True)  # of a copy that was interrupted
             part.mkdir()
-            for file in _files_of_run(run):
+            for file in files_of_run(run):
                 shutil.copy2(file, part)
             load(part)
             at = datetime.now(UTC)
@@ -255,7 +255,7 @@ def listed(versions: Versions) -> list[dict[str, Any]]:
     return found
 
 
-def _files_of_run(run: Path) -> list[Path]:
+def files_of_run(run: Path) -> list[Path]:
     """What belongs to a run: not the versions, stores and cards that lie in the same folder."""
     named = [DESCRIPTION, *read_description(run)["sha256"], "metrics.jsonl", "report.html", "stream.html"]
     return [run / name for name in dict.fromkeys(named) if (run / name).is_file()]

@@ -49,7 +49,7 @@ def activations(model: Model, batch: Batch, rows: int = 512) -> Activations:
         piece, taps = batch[index], list[Tensor]()
         with applied(None), watched_norms(watch):
             tokens, mask = model.tokens(piece)
-            model.trunk(tokens, mask, taps)
+            model.trunk(tokens, mask, taps, concepts=model.concepts(piece))
         if not layers:
             layers, classes = [Sums() for _ in taps], [{} for _ in taps]
             if model.output.width * sum(tap.shape[-1] for tap in taps) > LARGEST:

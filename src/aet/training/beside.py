@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,31 @@ class Learned:
     seconds: float
 
 
-def learn(model: Model, settings: Config, train: Batch, valid: Batch, folder: Path | None, shown: str) -> Learned:
-    """`fit` under other settings than the model's own, which it keeps; an interrupted run counts the epochs it did."""
+def learn(
+    model: Model,
+    settings: Config,
+    train: Batch,
+    valid: Batch,
+    folder: Path | None,
+    shown: str,
+    watch: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> Learned:
+    """`fit` under other settings than the model's own, which it keeps; an interrupted run counts the epochs it did.
+
+    `watch` sees the record of each epoch.
+    """
     own, started = model.config, time.monotonic()
     model.config = settings
     try:
         if shown:
             console().print(f"{shown}:", highlight=False, markup=False)
         with epoch_bar(settings.train.epochs, model.output.metric, shown=bool(shown)) as on_epoch:
-            history = fit(model, train, valid, folder, on_epoch)
+
+            def seen(record: dict[str, Any]) -> None:
+                on_epoch(record)
+                watch(record)
+
+            history = fit(model, train, valid, folder, seen)
     finally:
         model.config = own
     spent = max(time.monotonic() - started, sum(record["seconds"] for record in history))

@@ -137,7 +137,7 @@ def head_gradient(model: Model, batch: Batch) -> Tensor:
     training = model.training
     model.eval()
     with torch.no_grad():
-        summary = model.trunk(*model.tokens(batch))
+        summary = model.trunk(*model.tokens(batch), concepts=model.concepts(batch))
         logits = model.output(summary)
     model.train(training)
     with torch.enable_grad():

@@ -14,6 +14,7 @@ from aet.run import make_folder
 from aet.training.display import say_member
 from aet.training.parts import Switches
 from aet.training.split import split
+from aet.training.tracking import Track, followed
 from aet.training.train import read_rows, train_on
 
 
@@ -35,6 +36,7 @@ def train_ensemble(
     out: str | Path | None = None,
     config: Config | Mapping[str, Any] | str | Path | None = None,
     switches: Switches | None = None,
+    track: Track | None = None,
     progress: bool = False,
 ) -> Ensemble:
     """Train several models on the same rows of one table, with the seeds `seed`, `seed + 1`, ...
@@ -69,6 +71,7 @@ def train_ensemble(
         "header": header,
     }
     frame, schema, settings = read_rows(source, given, config, seed, switches)
+    settings = followed(settings, track)
     folder = None if out is None else Path(out)
     if folder is not None:
         make_folder(folder)

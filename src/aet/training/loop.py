@@ -66,7 +66,7 @@ def fit(
     lr = found_rate(model, train) if settings.lr == "auto" else own_rate(settings)
     rows_a_step = settings.batch_size * settings.accumulate
     steps_an_epoch = -(-len(train) // rows_a_step)
-    mark = checkpoint.fingerprint(model, model.config.model_dump(), train, valid)
+    mark = checkpoint.fingerprint(model, model.config.deciding(), train, valid)
     model.to(device)
     with own_random():
         torch.manual_seed(seed)
@@ -139,8 +139,8 @@ def fit(
                 if (loss := judged(record, monitor)) < progress.best:
                     progress.best, progress.waited = loss, 0
                     progress.weights = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
-            if switches or model.config.model.attention:
-                record["acted"] = {**{switch.name: switch.acted() for switch in switches}, **model.attention_acted()}
+            if acted := {**{switch.name: switch.acted() for switch in switches}, **model.attention_acted()}:
+                record["acted"] = acted
             progress.history.append({**record, "lr": rate, "seconds": round(time.monotonic() - started, 3)})
             on_epoch(progress.history[-1])
             for switch in switches:
@@ -192,18 +192,21 @@ def batch_loss(
     """
     assert batch.target is not None
 
-    def forward(tokens: Tensor, mask: Tensor | None) -> Tensor:
-        logits: Tensor = run.model.output(trunk(tokens, mask))
-        return logits
-
     tokens, run.mask = run.model.tokens(batch)
+    run.concepts = run.model.concepts(batch)
     for switch in switches:
         tokens = switch.tokens(run, tokens, batch)
+    own = run.concepts
+
+    def forward(tokens: Tensor, mask: Tensor | None, concepts: Tensor | None = own) -> Tensor:
+        logits: Tensor = run.model.output(trunk(tokens, mask, concepts=concepts))
+        return logits
+
     parts: list[Tensor] = []
     if run.model.trunk.wide is None:
         logits = forward(tokens, run.mask)
     else:
-        logits = run.model.output(trunk(tokens, run.mask, None, parts))
+        logits = run.model.output(trunk(tokens, run.mask, None, parts, own))
     seen = Pass(batch, tokens, run.mask, logits, run.model.output.losses(logits, batch.target), forward)
     for switch in switches:
         seen.losses = switch.losses(run, seen)

@@ -27,6 +27,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 ALL = "all"
 """Name of the run without any part."""
 
+SHUFFLED = "graph (over shuffled)"
+"""Name of the run with a wrong graph of the same form in the place of the graph."""
+
 Switches = Mapping[str, Mapping[str, Any]] | Sequence[str]
 """Names, with their settings or without."""
 
@@ -67,6 +70,16 @@ def turned_on(config: Config, given: Switches) -> Config:
     return Config.checked("", read)
 
 
+def known_beforehand(config: Config) -> dict[str, dict[str, Any]]:
+    """The settings of the graph and of the rules, where there are any, by their names."""
+    found: dict[str, dict[str, Any]] = {}
+    if config.graph is not None:
+        found["graph"] = config.graph.model_dump(exclude={"edges", "shuffled"})
+    if config.rules:
+        found["rules"] = {f"{rule['from']} to {rule['to']}": rule["weight"] for rule in config.rules}
+    return found
+
+
 def without(config: Config) -> dict[str, Config]:
     """The same settings without each part that is on, by its name; `all` without any, where several are on.
 
@@ -75,6 +88,7 @@ def without(config: Config) -> dict[str, Config]:
     {'ema': ([], ['ssmax']), 'ssmax': (['ema'], []), 'all': ([], [])}
     """
     read, plain = config.model_dump(), Config().model_dump()
+    plain[""] = plain
     parts: dict[str, Places] = {}
     for section, key in (("train", "switches"), ("model", "attention")):
         for name in read[section][key]:
@@ -84,7 +98,12 @@ def without(config: Config) -> dict[str, Config]:
         if read[section][key] != plain[section][key]:
             pairs = [tuple(one.split(".")) for one in beside]
             parts[f"{key}={read[section][key]}"] = {(s, k): plain[s][k] for s, k in pairs}
+    for key in ("graph", "rules"):
+        if read[key]:
+            parts[key] = {("", key): plain[key]}
     found = {name: changed(read, places) for name, places in parts.items()}
+    if read["graph"]:
+        found[SHUFFLED] = changed(read, {("graph", "shuffled"): True})
     if len(parts) > 1:
         found[ALL] = changed(read, {(s, k): plain[s][k] for places in parts.values() for s, k in places})
     return found
@@ -94,5 +113,5 @@ def changed(read: Mapping[str, Any], places: Places) -> Config:
     """The settings with others in these places."""
     new = {name: dict(part) if isinstance(part, Mapping) else part for name, part in read.items()}
     for (section, key), value in places.items():
-        new[section][key] = value
+        (new[section] if section else new)[key] = value
     return Config.checked("", new)

@@ -172,7 +172,8 @@ def update_config(model: Model, given: Mapping[str, Any] | str | Path | None, ne
     epochs = asked.get("epochs", epochs)
     rate = model.report.get("lr") or own_rate(model.config.train)
     fitted = {"epochs": epochs, "patience": epochs, "lr": FASTER * rate, "switches": switches, "rehearsals": worlds}
-    train = {**own, **fitted, **asked}
+    # A server's retraining must not speak to a tracker that the first training was followed with.
+    train = {**own, **fitted, "track": {}, **asked}
     if "ewc" in train["switches"] and not model.reservoir and not model.fisher:
         raise ConfigError(
             "The switch 'ewc' has to know which weights matter to the old rows, and this model keeps neither rows nor "

@@ -89,7 +89,7 @@ class Masked(nn.Module):
         tokens, mask = self.model.tokens(batch)
         tokens = torch.where(hidden[..., None], self.hidden.to(tokens.dtype), tokens)
         taps: list[Tensor] = []
-        self.model.trunk(tokens, mask, taps)
+        self.model.trunk(tokens, mask, taps)  # without concepts, which would tell what is hidden
         seen = self.model.trunk.norm(taps[-2]) * (1 + self.gain)  # (B, T, dim)
         losses = []
         for name, part, span in self.spans():

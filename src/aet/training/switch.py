@@ -56,6 +56,8 @@ class Run:
     """Which training rows the current step takes."""
     mask: Tensor | None = None
     """Which tokens (B, T) of the current batch are real, None if all are; TOKENS may replace it."""
+    concepts: Tensor | None = None
+    """The concepts (B, T) that its tokens hold, None where nothing is known of any; TOKENS may replace it."""
     switches: Sequence[Switch] = ()
     """All that are on, in the order they were named."""
     frame: pd.DataFrame | None = None
@@ -73,8 +75,8 @@ class Pass:
     mask: Tensor | None  # (B, T)
     logits: Tensor  # (B, width)
     losses: Tensor  # (B,), after LOSSES
-    forward: Callable[[Tensor, Tensor | None], Tensor]
-    """Tokens and mask -> logits, once more."""
+    forward: Callable[..., Tensor]
+    """Tokens and mask -> logits, once more; for other rows than the batch's with their concepts, or None."""
 
     def mean(self, rows: Tensor) -> Tensor:
         """(1/B) Σ w_i x_i: what a figure of each row (B,) adds to the loss."""

@@ -29,13 +29,14 @@ from aet.training.display import epoch_bar, say, say_acted, say_rate
 from aet.training.gather import gather
 from aet.training.loop import CHECKPOINT, fit, own_random
 from aet.training.optimizers import own_schedule
-from aet.training.parts import Switches, turned_on, without
+from aet.training.parts import Switches, known_beforehand, turned_on, without
 from aet.training.pretrain import PRETRAINED
 from aet.training.reservoir import Reservoir
 from aet.training.schedule import SCHEDULES
 from aet.training.split import split
 from aet.training.switch import switched_on
 from aet.training.switches.ewc import FISHER, fisher
+from aet.training.tracking import Track, Tracking, flat, followed
 from aet.training.tunings import tunings
 from aet.training.worth import FOLDER as COMPARE
 from aet.training.worth import worth
@@ -59,6 +60,7 @@ def train(
     config: Config | Mapping[str, Any] | str | Path | None = None,
     switches: Switches | None = None,
     compare: bool = False,
+    track: Track | None = None,
     progress: bool = False,
 ) -> Model:
     """Train a model on a table.
@@ -80,8 +82,11 @@ def train(
         header: whether a delimited file's first row holds names; found out by itself unless given.
         out: run folder; a run that was interrupted there is taken up again exactly.
         config: settings (`aet.config.Config`) as YAML file or mapping; arguments above may stand there under `data`.
+            What is known beforehand stands under `graph` (a path, a list of edges, networkx) and `rules`.
         switches: adaptive parts of training to turn on: names, or names with their settings, `{"sam": {"rho": 0.1}}`.
         compare: train once more without each part that is on; `model.report["worth"]` says what each was worth.
+        track: trackers that get the figures too: "tensorboard", "mlflow", "wandb", several of them in a list, or names
+            with their settings, `{"mlflow": {"experiment": "gas"}}`.
         progress: show a progress bar.
 
     Raises:
@@ -107,6 +112,7 @@ def train(
         "header": header,
     }
     frame, schema, settings = read_rows(source, given, config, seed, switches)
+    settings = followed(settings, track)
     return train_on(frame, schema, settings, Path(out) if out is not None else None, progress, compare)
 
 
@@ -163,6 +169,7 @@ def train_on(
         raise ConfigError("There is nothing to compare: nothing is on. Turn a switch on, or leave compare out.")
     # What the settings alone show to be wrong is said before any row is read.
     switched_on(config.train.switches)
+    tracking = Tracking(config.train.track, out, flat(config, len(frame)))
     SCHEDULES[own_schedule(config.train)]
     started, progress = time.monotonic(), progress and leads()
     checked = check_rows(frame, schema, need_target=True)
@@ -186,15 +193,16 @@ def train_on(
             )
     if out is not None:
         make_folder(out)
-    mark = checkpoint.fingerprint(model, config.model_dump(), train_rows, valid_rows) if keep else None
+    mark = checkpoint.fingerprint(model, config.deciding(), train_rows, valid_rows) if keep else None
     if mark and out is not None and (finished := made_before(out, mark)):
         return finished
     if progress:
         say(schema, len(rows), len(held), checked.problems, config)
-    with epoch_bar(config.train.epochs, model.output.metric, shown=progress) as on_epoch:
+    with tracking, epoch_bar(config.train.epochs, model.output.metric, shown=progress) as on_epoch:
 
         def seen(record: dict[str, Any]) -> None:
             on_epoch(record)
+            tracking.epoch(record)
             watch(record)
 
         history = fit(model, train_rows, valid_rows, out, seen, frame=checked.frame.iloc[rows])
@@ -221,6 +229,8 @@ def train_on(
     if compare:
         took = sum(record["seconds"] for record in history)
         model.report["worth"] = worth(model, fresh, took, out, progress, checked.frame.iloc[rows])
+    if told := tracking.end(model.report):
+        model.report["tracked"] = told
     if out is not None and leads():
         model.save(out)
         write_history(out, history)
@@ -246,6 +256,7 @@ def switch_records(model: Model, history: Sequence[Mapping[str, Any]]) -> list[d
     """Each switch and mechanism that was on, what trained of a network, their settings, and what they did."""
     acted, config = history[-1].get("acted", {}), model.config
     on = {**{s.name: s.settings for s in tunings(model)}, **config.train.switches, **config.model.attention}
+    on |= known_beforehand(config)
     return [{"name": name, "settings": settings, "acted": acted[name]} for name, settings in on.items()]
 
 

@@ -88,6 +88,11 @@ def tune(
         raise ConfigError(f"tune has no argument {unknown[0]!r}. {nearest(unknown[0], COLUMNS)}")
     given = {"target": target, **dict.fromkeys(COLUMNS), **columns}
     frame, schema, settings = read_rows(source, given, config, seed)
+    if settings.train.track:
+        raise ConfigError(
+            f"A search is not tracked: expected no train.track, got {', '.join(settings.train.track)}. {TRIALS} has "
+            "every trial; take train.track out, and track the training with the settings found."
+        )
     return search(frame, schema, settings, Path(out), trials, minutes, switches, progress=progress)
 
 

@@ -35,6 +35,7 @@ from aet.training.gather import ROWS, gathered
 from aet.training.loop import CHECKPOINT
 from aet.training.plan import Plan
 from aet.training.switches.ewc import FISHER, fisher
+from aet.training.tracking import Tracking, flat
 
 
 @dataclass
@@ -100,7 +101,9 @@ def update(
     if progress:
         announce(plan)
     grown, everything, judged = plan.grown, plan.everything, plan.judged
-    run = learn(grown, plan.settings, everything, judged, folder, "update" if progress else "")
+    with Tracking(plan.settings.train.track, folder, flat(plan.settings, len(everything))) as tracking:
+        title = "update" if progress else ""
+        run = learn(grown, plan.settings, everything, judged, folder, title, tracking.epoch)
     assert judged.target is not None
     logits = grown.logits(judged)
     grown.output.calibrate(logits, judged.target)
@@ -117,6 +120,8 @@ def update(
         "seconds": run.seconds,
         "update": record,
     }
+    if told := tracking.end(grown.report):
+        grown.report["tracked"] = told
     made = Update(grown, record)
     if folder is not None:
         checkpoint.remove(folder / CHECKPOINT)

@@ -22,10 +22,11 @@ from aet.drift import worlds
 from aet.model import Model
 from aet.training.display import epoch_bar
 from aet.training.loop import fit, relative
-from aet.training.parts import ALL, without
+from aet.training.parts import ALL, SHUFFLED, without
 
 FOLDER = ".compare"
 """Where the runs without keep their checkpoints, beside that of the run itself."""
+TITLES = {ALL: "with none", SHUFFLED: "with a shuffled graph"}
 
 
 def worth(
@@ -49,7 +50,7 @@ def worth(
     records = []
     for name, config in without(model.config).items():
         other, train, valid = again(config)
-        title = "with none" if name == ALL else f"without {name}"
+        title = TITLES.get(name, f"without {name}")
         with epoch_bar(config.train.epochs, model.output.metric, shown=progress, title=title) as on_epoch:
             history = fit(other, train, valid, checkpoints(out, name), on_epoch, frame=frame)
         record = {"part": name, "score": model.output.score_name, **difference(model, other, valid)}

@@ -61,11 +61,11 @@ def test_tables_of_something_else_are_left_alone(url):
     engine.dispose()
 
 
-THIRD = """
+FOURTH = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "third", "second", None, None
+revision, down_revision, branch_labels, depends_on = "fourth", "third", None, None
 
 
 def upgrade():
@@ -77,11 +77,11 @@ def test_a_store_of_an_older_aet_is_brought_up_to_date_with_all_it_holds(url, tm
     with Store(url) as store:
         number = store.stream("acme", "site-7", model="gas").number
     later = shutil.copytree(Path(migrations.__path__[0]) / "versions", tmp_path / "later" / "versions")
-    (later / "third.py").write_text(THIRD)
+    (later / "fourth.py").write_text(FOURTH)
     monkeypatch.setattr(migrations, "__path__", [str(later.parent)])
     with Store(url) as store, store.reading() as connection:
         assert connection.execute(sa.text("SELECT number, colour FROM streams")).all() == [(number, None)]
-        assert connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one() == "third"
+        assert connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one() == "fourth"
     monkeypatch.undo()
     with pytest.raises(StoreError, match="written by a newer aet"):
         Store(url)
@@ -91,6 +91,7 @@ def test_states_of_before_versions_were_named_are_of_the_first(url):
     with Store(url) as store:
         number = store.stream("acme", "site-7", model="gas").number
     with Store(url) as store, store.writing() as connection:
+        connection.execute(sa.text("DROP TABLE leases"))
         connection.execute(sa.text("ALTER TABLE states DROP COLUMN version"))
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = 'first'"))
         line = {"stream": number, "at": "2026-01-02 03:04:05", "reason": "old", "content": b"old"}

@@ -53,8 +53,8 @@ def seen(run, batch):
     """A pass without switches."""
     tokens, mask = run.model.tokens(batch)
 
-    def forward(tokens, mask):
-        return run.model.output(run.model.trunk(tokens, mask))
+    def forward(tokens, mask, concepts=None):
+        return run.model.output(run.model.trunk(tokens, mask, concepts=concepts))
 
     logits = forward(tokens, mask)
     return Pass(batch, tokens, mask, logits, run.model.output.losses(logits, batch.target), forward)

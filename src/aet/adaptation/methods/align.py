@@ -42,7 +42,7 @@ class Align(Method):
         """Of each layer, under the active state; keeps the gradient."""
         taps: list[Tensor] = []
         tokens, mask = self.model.tokens(batch)
-        self.model.trunk(tokens, mask, taps)
+        self.model.trunk(tokens, mask, taps, concepts=self.model.concepts(batch))
         whole = [mask] * (len(taps) - 1) + [None]  # the summary is one token, always real
         return [Moments.of(tap, real) for tap, real in zip(taps, whole, strict=True)]
 

@@ -96,7 +96,8 @@ class Dynamic(Method):
         if made is None or made[0] is not batch or made[1] is not self.state:
             return super().answer(batch)
         with applied(self.state), evaluating(self.model):
-            logits: Tensor = self.model.output(self.model.trunk(*made[2:])).cpu()
+            concepts = self.model.concepts(batch.to(self.device))
+            logits: Tensor = self.model.output(self.model.trunk(*made[2:], concepts=concepts)).cpu()
         return logits
 
     def memory(self) -> dict[str, Tensor]:

@@ -40,6 +40,8 @@ class CutMix(Switch):
         self.share = tokens.new_full((len(tokens),), 1 - taken / count)
         if run.mask is not None:
             foreign, run.mask, self.share = exchanged(run.mask, self.partner, foreign)
+        if run.concepts is not None:
+            run.concepts = torch.where(foreign, run.concepts[self.partner], run.concepts)
         self.calls += 1
         return torch.where(foreign[..., None], tokens[self.partner], tokens)
 

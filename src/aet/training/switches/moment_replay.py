@@ -54,7 +54,7 @@ class MomentReplay(Switch):
         trunk, output = self.teacher
         with torch.no_grad():
             old = output(trunk(tokens, mask))
-        new = seen.forward(tokens, mask)
+        new = seen.forward(tokens, mask, None)
         return alpha * apart(run.model.output, old, new).mean()
 
     def end(self, run: Run) -> None:

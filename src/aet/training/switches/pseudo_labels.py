@@ -88,7 +88,7 @@ class PseudoLabels(Switch):
         pick = self.chosen[torch.randint(len(self.chosen), (len(seen.batch),))]
         draw = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
         batch = drifted(run.model, self.rows[pick], run.model.config.train.drift, draw).to(run.model.device)
-        logits = seen.forward(*run.model.tokens(batch))
+        logits = seen.forward(*run.model.tokens(batch), run.model.concepts(batch))
         losses = run.model.output.losses(logits, self.labels[pick].to(logits.device))
         self.calls += 1
         return float(self.settings["weight"]) * (len(self.chosen) / len(self.rows)) * losses.mean()

@@ -1,18 +1,24 @@
-"""What `aet serve` costs beside a bare FastAPI with a micro-batcher around the same forward pass.
+"""What `aet serve` costs beside a bare FastAPI with a micro-batcher around the same forward pass, and beside LitServe.
 
-    python benchmarks/serving.py [--quick] [--seeds N] [--json FILE]
+    python benchmarks/serving.py [--quick] [--seeds N] [--json FILE] [--part NAME]... [--litserve PYTHON]
+                                 [--soak MINUTES]
 
 Each server is a process of its own on loopback; one client process keeps 32 connections busy, one row a request. The
-servers take turns, in rounds, so that whatever else the machine does meets all alike; figures are ratios in one run.
+servers take turns, in rounds, so that whatever else the machine does meets all alike; figures are medians of ratios
+within a round. CPU is what the server's process took, by request: on a machine that is shared the steadiest figure.
 
     bare          FastAPI, pydantic, 64 rows or 5 ms, `model.predict` on the rows together: no streams, no store
+    litserve      LitServe, the same batches and `model.predict`, in an interpreter that has it (`--litserve PYTHON`)
     source        `aet serve`, one stream that the source answers, everything written down
     default       `aet serve` as it comes: one stream, `auto` adapts it
     one state     `aet serve`, one stream whose own state answers
     1,000 states  the same with 1,000 streams, each its own state, asked at random
 
-Memory: resident size after the load. Streams that learn: what 1,000 streams of `auto` that each served 16 rows and
-learned 4 labels take above one.
+Parts: `load`, these; `streams`, what 1,000 streams of `auto` that each served 16 rows and learned 4 labels take above
+one; `soak`, `aet serve` as it comes for MINUTES at 70 % of the peak found just before, labels among the rows: errors,
+and the slope of memory once all that a stream keeps is full; `fuzz`, 10,000 bodies that nobody should send
+(`serving_fuzz.py`). Memory is resident size after the load; of several processes, what each has alone and once what
+they share.
 """
 
 from __future__ import annotations
@@ -20,14 +26,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
-import random
+import signal
+import socket
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +45,27 @@ import torch
 from common import Record, parser, summary, write
 from rich.console import Console
 from rich.table import Table
+from serving_fuzz import fuzzed
+from serving_load import Load, family, resident, resident_together
 
 import aet
 
-COLUMNS, CONNECTIONS, STREAMS = 16, 32, 1000
+COLUMNS, STREAMS, BODIES = 16, 1000, 10_000
 SERVERS = ("bare", "source", "default", "one state", "1,000 states")
+PARTS = ("load", "streams", "soak", "fuzz")
+SHARE = 0.7
+"""Of the peak, for the soak."""
 BARS = {
     ("source", "throughput / bare"): ">= 0.95",
     ("source", "p99 / bare"): "<= 1.1",
+    ("source", "throughput / litserve"): ">= 1",
+    ("source", "MB / litserve"): "<= 0.5",
+    ("soak", "errors"): "0",
+    ("soak", "MB an hour"): "within 2 standard errors",
+    ("fuzz", "answers 5xx"): "0",
+    ("fuzz", "crashed"): "0",
+    ("fuzz", "no answer"): "0",
+    ("fuzz", "MB a 1,000 bodies"): "within 2 standard errors",
     ("1,000 states", "throughput / one state"): ">= 0.9",
     ("1,000 states", "MB above one state"): "<= 200",
     ("streams that learn", "MB above one stream"): "<= 200",
@@ -57,12 +78,6 @@ def table(rows: int, seed: int) -> pd.DataFrame:
     x = rng.normal(size=(rows, COLUMNS))
     frame = pd.DataFrame(x).add_prefix("x")
     return frame.assign(y=np.array(["a", "b", "c"])[np.digitize(x[:, :3].sum(1), [-0.7, 0.7])])
-
-
-def resident(pid: int | str = "self") -> float:
-    """Resident memory of a process in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def bare_app(model: aet.Model) -> Any:
@@ -150,76 +165,104 @@ def serve(run: Path, kind: str, folder: Path) -> None:
     serve_app(server_of(app, lambda: print(at.getsockname()[1], flush=True)), at)
 
 
-class Load:
-    """What a client sends, and how long it waits."""
-
-    def __init__(self, port: int, streams: int, seed: int) -> None:
-        rows = table(256, seed).drop(columns="y").to_dict("records")
-        self.port, self.streams, self.rng = port, streams, random.Random(seed)
-        self.rows = [json.dumps(row) for row in rows]
-        self.taken: list[float] = []
-
-    def request(self) -> bytes:
-        """One row for one stream."""
-        body = f'{{"stream": "s{self.rng.randrange(self.streams)}", "rows": [{self.rng.choice(self.rows)}]}}'
-        head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-        return f"{head}\r\n\r\n{body}".encode()
-
-    async def one(self, until: float) -> None:
-        """A connection that sends as soon as it was answered."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        while (started := time.perf_counter()) < until:
-            writer.write(self.request())
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(head.decode())
-            size = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
-            await reader.readexactly(int(size.split(b":")[1]))
-            self.taken.append(time.perf_counter() - started)
-        writer.close()
-
-    async def run(self, seconds: float) -> dict[str, float]:
-        """Requests a second and the 99th percentile in milliseconds."""
-        self.taken.clear()
-        started = time.perf_counter()
-        await asyncio.gather(*(self.one(started + seconds) for _ in range(CONNECTIONS)))
-        elapsed = time.perf_counter() - started
-        return {"rps": len(self.taken) / elapsed, "p99": 1000 * float(np.quantile(self.taken, 0.99))}
+@contextlib.contextmanager
+def started(kind: str, run: Path, litserve: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server in a process of its own, and its port once it answers."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--serve", kind, "--run", str(run), "--folder", folder]
+        beside, port = None, 0
+        if kind == "litserve":
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            command = [litserve, str(Path(__file__).with_name("serving_litserve.py")), str(run), str(port)]
+            lacks = os.pathsep.join((str(Path(aet.__file__).parents[1]), sysconfig.get_paths()["purelib"]))
+            beside = {**os.environ, "AET_BENCH_PATH": lacks}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=beside, start_new_session=True)
+        try:
+            assert process.stdout is not None
+            port = answering(process, port) if port else int(process.stdout.readline())
+            yield process, port
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)  # LitServe has processes of its own
+            process.wait()
 
 
-def measured(run: Path, seed: int, seconds: float, rounds: int) -> dict[tuple[str, str], float]:
+def answering(process: subprocess.Popen[str], port: int, seconds: float = 120.0) -> int:
+    """The port, once a server that does not say so answers there."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return port
+        time.sleep(0.5)
+    raise RuntimeError(f"The server at {port} did not come up.")
+
+
+def cpu(pid: int) -> float:
+    """Seconds that a process and those that it began have taken."""
+    ticks = 0
+    for one in family(pid):
+        ticks += sum(map(int, Path(f"/proc/{one}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def load_on(port: int, kind: str, seed: int) -> Load:
+    """What is sent to a server of a kind."""
+    rows = table(256, seed).drop(columns="y").to_dict("records")
+    return Load(port, rows, STREAMS if kind == "1,000 states" else 1, seed)
+
+
+def measured(run: Path, seed: int, seconds: float, rounds: int, litserve: str) -> dict[tuple[str, str], float]:
     """All servers in turn, in rounds."""
+    kinds = (*SERVERS, "litserve") if litserve else SERVERS
+    found: dict[tuple[str, str], list[float]] = {}
     with contextlib.ExitStack() as stack:
         loads, processes = {}, {}
-        for kind in SERVERS:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            command = [sys.executable, __file__, "--serve", kind, "--run", str(run), "--folder", folder]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            assert process.stdout is not None
-            port = int(process.stdout.readline())
-            processes[kind], loads[kind] = process, Load(port, STREAMS if kind == "1,000 states" else 1, seed)
-        for kind in SERVERS:  # warm
+        for kind in kinds:
+            processes[kind], port = stack.enter_context(started(kind, run, litserve))
+            loads[kind] = load_on(port, kind, seed)
+        for kind in kinds:  # warm
             asyncio.run(loads[kind].run(min(2.0, seconds)))
-        found: dict[tuple[str, str], list[float]] = {}
         for turn in range(rounds):
-            for kind in SERVERS if turn % 2 else SERVERS[::-1]:
+            for kind in kinds if turn % 2 else kinds[::-1]:
+                before = cpu(processes[kind].pid)
                 for name, value in asyncio.run(loads[kind].run(seconds)).items():
                     found.setdefault((kind, name), []).append(value)
-        memory = {kind: resident(process.pid) for kind, process in processes.items()}
+                spent = 1000 * (cpu(processes[kind].pid) - before) / len(loads[kind].taken)
+                found.setdefault((kind, "cpu"), []).append(spent)
+        memory = {kind: resident_together(process.pid) for kind, process in processes.items()}
     figures: dict[tuple[str, str], float] = {}
-    for kind in SERVERS:
-        figures[kind, "requests a second"] = statistics.median(found[kind, "rps"])
-        figures[kind, "p99, ms"] = statistics.median(found[kind, "p99"])
+    for kind in kinds:
+        for name, key in (("requests a second", "rps"), ("p99, ms", "p99"), ("CPU a request, ms", "cpu")):
+            figures[kind, name] = statistics.median(found[kind, key])
         figures[kind, "MB"] = memory[kind]
-    for kind, beside in (("source", "bare"), ("default", "bare"), ("one state", "bare"), ("1,000 states", "one state")):
-        for name, key in (("throughput", "rps"), ("p99", "p99")):
+    pairs = [("source", "bare"), ("default", "bare"), ("one state", "bare"), ("1,000 states", "one state")]
+    for kind, beside in pairs + ([("source", "litserve"), ("default", "litserve")] if litserve else []):
+        for name, key in (("throughput", "rps"), ("p99", "p99"), ("CPU", "cpu")):
             # Of each round, what was measured one after the other.
             ratios = [a / b for a, b in zip(found[kind, key], found[beside, key], strict=True)]
             figures[kind, f"{name} / {beside}"] = statistics.median(ratios)
+        figures[kind, f"MB / {beside}"] = memory[kind] / memory[beside]
     figures["1,000 states", "MB above one state"] = memory["1,000 states"] - memory["one state"]
     return figures
+
+
+def soaked(run: Path, seed: int, minutes: float) -> dict[tuple[str, str], float]:
+    """`aet serve` as it comes, at a steady share of the peak."""
+    with started("default", run, "") as (process, port):
+        load = load_on(port, "default", seed)
+        peak = asyncio.run(load.run(10.0))["rps"]
+        found = asyncio.run(load.soak(process.pid, SHARE * peak, 60 * minutes))
+    return {("soak", name): value for name, value in {"peak, requests a second": peak, **found}.items()}
+
+
+def fuzz(run: Path, seed: int, bodies: int) -> dict[tuple[str, str], float]:
+    """Bodies that nobody should send."""
+    with started("default", run, "") as (process, port):
+        row = table(1, seed).drop(columns="y").to_dict("records")[0]
+        found = fuzzed(process, port, bodies, row, seed)
+    return {("fuzz", name): value for name, value in found.items()}
 
 
 def learned(run: Path, streams: int, seed: int) -> dict[tuple[str, str], float]:
@@ -250,6 +293,9 @@ def learned(run: Path, streams: int, seed: int) -> dict[tuple[str, str], float]:
 
 def main() -> None:
     made = parser(__doc__)
+    made.add_argument("--part", action="append", choices=PARTS, help="one part; repeatable (all)")
+    made.add_argument("--litserve", default="", metavar="PYTHON", help="an interpreter that has litserve")
+    made.add_argument("--soak", type=float, metavar="MINUTES", help="length of the soak (30; 1 with --quick)")
     for hidden in ("--serve", "--run", "--folder"):
         made.add_argument(hidden, help=argparse.SUPPRESS)
     args = made.parse_args()
@@ -257,17 +303,30 @@ def main() -> None:
         serve(Path(args.run), args.serve, Path(args.folder))
         return
     torch.set_num_threads(1)
+    has = args.litserve and not subprocess.run([args.litserve, "-c", "import litserve"], capture_output=True).returncode
+    parts, found = args.part or PARTS, []
+    if "load" in parts and not has:
+        Console().print("LitServe is not installed: left out. Name an interpreter that has it with --litserve PYTHON.")
     seconds, rounds = (4.0, 3) if args.quick else (15.0, 6)
-    found = []
+    minutes = args.soak or (1.0 if args.quick else 30.0)
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+        run = Path(folder) / "m"
         aet.train(table(1000, 0), target="y", config={"train": {"epochs": 3}}, out=run)
         for seed in range(1 if args.quick else args.seeds):
-            figures = measured(run, seed, seconds, rounds)
-            found.append(figures | learned(run, 50 if args.quick else STREAMS, seed))
+            figures: dict[tuple[str, str], float] = {}
+            if "load" in parts:
+                figures |= measured(run, seed, seconds, rounds, args.litserve if has else "")
+            if "streams" in parts:
+                figures |= learned(run, 50 if args.quick else STREAMS, seed)
+            if "fuzz" in parts:
+                figures |= fuzz(run, seed, BODIES // 10 if args.quick else BODIES)
+            if "soak" in parts and not seed:  # once
+                soak = soaked(run, seed, minutes)
+            found.append(figures)
     printed, records = Table("server", "figure", "mean", "spread", "bar"), []
-    for kind, metric in found[0]:
-        mean, spread = summary([one[kind, metric] for one in found])
+    means = {(kind, metric): summary([one[kind, metric] for one in found]) for kind, metric in found[0]}
+    means |= {named: (value, 0.0) for named, value in soak.items()} if "soak" in parts else {}
+    for (kind, metric), (mean, spread) in means.items():
         printed.add_row(kind, metric, f"{mean:.3g}", f"{spread:.2g}", BARS.get((kind, metric), ""))
         records.append(Record("serving", kind, "aet serve", metric, mean, spread=spread, seeds=len(found)))
     Console().print(printed)

@@ -42,6 +42,14 @@ def test_a_key_from_made_to_revoked(aet, tmp_path):
     assert aet("list")[1]["keys"][0]["revoked"] is not None
 
 
+@pytest.mark.parametrize("words", [["list"], ["revoke", "ffffffffffff"]])
+def test_a_misspelt_store_is_not_made(aet, tmp_path, words):
+    code, answer = aet(*words, "--store", str(tmp_path / "typo.db"))
+    assert code == 2
+    assert "There is no store" in answer["error"]["message"]
+    assert not (tmp_path / "typo.db").exists()
+
+
 def test_for_people(tmp_path):
     url = ["--store", str(tmp_path / "store.db")]
     made = CliRunner().invoke(app, ["keys", "add", *url])
@@ -63,6 +71,7 @@ def test_for_people(tmp_path):
     ],
 )
 def test_what_cannot_be_is_a_sentence(aet, words, said):
+    aet("add")
     code, answer = aet(*words)
     assert code == 2
     assert said in answer["error"]["message"]

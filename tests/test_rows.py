@@ -400,3 +400,22 @@ def test_numpy_files(tmp_path):
     np.savez(tmp_path / "x.npz", image=np.zeros((4, 3, 3)), y=np.array(list("abab")))
     assert [len(piece) for piece in iter_tables(tmp_path / "x.npz", rows=3)] == [3, 1]
     assert list(read_table(tmp_path / "x.npz")["y"]) == list("abab")
+
+
+@pytest.mark.parametrize("infinite", ["quarantine", "raise"])
+def test_plain_numbers_in_one_block_are_what_columns_one_by_one_are(infinite):
+    schema = Schema(tuple(InputSpec(name, "number", (name,)) for name in "ab"), ("y",), "label")
+    block = pd.DataFrame({"b": [1, 2, 3], "more": ["x", "y", "z"], "a": [0.5, np.nan, LARGEST]})
+    fast = check_rows(block, schema, infinite=infinite)
+    slow = check_rows(block.astype({"a": object}), schema, infinite=infinite)
+    pd.testing.assert_frame_equal(fast.frame, slow.frame)
+    assert fast.kept.tolist() == slow.kept.tolist() == [0, 1, 2]
+    assert fast.problems == slow.problems == {}
+    fast.frame.iloc[0, 0] = 9.0
+    assert block.loc[0, "a"] == 0.5  # a copy
+    block.loc[2, "a"] = np.inf
+    if infinite == "quarantine":
+        assert [*check_rows(block, schema).problems] == [2]
+    else:
+        with pytest.raises(DataError, match="expected a finite number"):
+            check_rows(block, schema, infinite="raise")

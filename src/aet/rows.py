@@ -15,6 +15,7 @@ from aet.cells import CELLS, TARGETS, Faults, object_cells
 from aet.cells.base import Column, Mask, distinct, showing
 from aet.cells.number import MARKERS, number_cells
 from aet.errors import ConfigError, DataError
+from aet.plain_rows import plain_numbers
 from aet.roles import SeenIds, role_mends, whole
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def check_rows(
     if infinite not in ("quarantine", "raise"):
         raise ConfigError(f"infinite: expected 'quarantine' or 'raise', got {infinite!r}.")
     schema.check(frame, need_target=need_target)
+    if (plain := plain_numbers(frame, schema)) is not None:
+        return Checked(plain, np.arange(len(plain)), {})
     frame = frame.reset_index(drop=True)
     faults = Faults(len(frame), first, training=need_target, infinite=infinite, mends=role_mends(schema))
     typed: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from aet.attention.state import load_tensors, under
 from aet.errors import RunError
 from aet.monitoring.performance import HeldOut
 from aet.monitoring.reference import Reference
+from aet.plain_rows import picked
 from aet.schema import Schema
 from aet.token_moments import TokenMoments
 
@@ -185,6 +186,8 @@ def describe_measured(
 def measured(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """What is compared of each input cell, a few bytes: categories as text, else a number; missing cells stay so."""
     kinds = {column: spec.kind for spec in schema.inputs for column in spec.columns}
+    if set(kinds.values()) == {"number"}:
+        return picked(frame, list(kinds)).astype(np.float64)
     return pd.DataFrame({column: measure(frame[column], kind) for column, kind in kinds.items()}, frame.index)
 
 

@@ -86,7 +86,7 @@ def test_what_a_stream_keeps_holds_no_rows_of_others(model):
     for stream in streams:
         kept = next(iter(stream.kept.batch.values.values()))
         assert kept.untyped_storage().nbytes() == kept.numel() * kept.element_size()
-        waiting = [logits for _, given in stream.answered.waiting.values() for logits in given.values()]
+        waiting = [logits for _, given, _ in stream.answered.waiting.values() for logits in given.values()]
         assert all(t.untyped_storage().nbytes() <= 2 * 3 * t.element_size() for t in waiting)
 
 
@@ -112,7 +112,7 @@ def test_an_id_may_stand_in_two_streams(with_ids):
 def test_learning_comes_when_it_is_called(model):
     stream = model.stream(adapt="tent", guard="always")
     before = stream.state
-    _, (part,) = answer_together([stream], site(3), [20])
+    (part,) = answer_together([stream], site(3), [20]).parts
     assert stream.state is before
     part.learn()
     assert not stream.state.equal(before)

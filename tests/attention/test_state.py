@@ -266,3 +266,27 @@ def test_a_module_must_say_what_its_dials_are():
         bare.dial_shapes()
     with pytest.raises(NotImplementedError):
         bare.fold({})
+
+
+def test_states_stacked_at_one_stroke_are_those_stacked_dial_by_dial():
+    draws = torch.Generator().manual_seed(0)
+
+    def state(dtype=torch.float32):
+        shapes = {"a.scale": (2, 1, 3), "b.shift": (4,)}
+        return ElasticState({name: torch.randn(shape, generator=draws).to(dtype) for name, shape in shapes.items()})
+
+    states = [state() for _ in range(3)]
+    copies, mixed = [one.copy() for one in states], [state(), state(torch.float64)]
+    stacked = ElasticState.stack(states)
+    for name in states[0]:
+        assert torch.equal(stacked[name], torch.stack([one[name] for one in copies]))
+        assert stacked.module(name.partition(".")[0])
+    assert all(one.equal(copy) for one, copy in zip(states, copies, strict=True))
+    states[0]["b.shift"][0] = 7.0  # what is written later is seen, in the state and in what is stacked of it
+    assert states[0].module("b")["shift"][0] == 7.0
+    assert ElasticState.stack(states)["b.shift"][0, 0] == 7.0
+    with pytest.raises(RuntimeError):
+        ElasticState.stack([*states, ElasticState({"a.scale": torch.zeros(2, 1, 3), "b.shift": torch.zeros(5)})])
+    assert ElasticState.stack(mixed)["a.scale"].shape == (2, 2, 1, 3)
+    free = state().trainable()
+    assert ElasticState.stack([free, state()])["a.scale"].requires_grad

@@ -12,7 +12,7 @@ from torch import nn
 from aet.attention.state import ElasticState, applied, merge, name_elastic
 from aet.cells.words import MOST
 from aet.errors import ConfigError, DataError, FeedbackError
-from aet.outputs import OUTPUTS
+from aet.outputs import OUTPUTS, Output
 from aet.outputs.tags import marked
 from aet.schema import OUTPUTS as KINDS
 
@@ -59,6 +59,11 @@ def logits_and_target(kind, rows=16, seed=1, size=1.5):
 def random_state(box, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return ElasticState.zeros(box).map(lambda _, t: torch.randn(t.shape, generator=generator, dtype=t.dtype))
+
+
+def plain(part):
+    """Whether its answers are told in terms of the logits alone."""
+    return type(part).finished is Output.finished
 
 
 every_kind = pytest.mark.parametrize("kind", list(OUTPUTS))
@@ -127,6 +132,10 @@ def test_answers_have_a_prediction_and_a_confidence_for_each_row(kind):
     part, logits, _ = logits_and_target(kind)
     for proba in (False, True):
         answers = part.answers(logits, proba)
+        columns = part.columns(logits, pd.DataFrame(index=range(len(logits))), proba) if plain(part) else {}
+        for name, cells in columns.items():
+            assert list(columns) == list(answers)
+            assert pd.Series(cells, dtype=object).tolist() == answers[name].astype(object).tolist()
         assert list(answers.columns[:2]) == ["prediction", "confidence"]
         assert len(answers) == 16
         assert answers["prediction"].notna().all()

@@ -20,7 +20,7 @@ from aet.errors import ConfigError
 from aet.serving.bodies import STRANGER, Bodies, deeper_than
 from aet.serving.database import connect, metadata
 from aet.serving.guarding import Line, guarded, need
-from aet.serving.headers import HEADERS, LOOPBACK, page_policy
+from aet.serving.headers import HEADERS, LOOPBACK
 from aet.serving.keys import Caller, Forbidden, Keys, owner_of
 from aet.serving.limits import Allowed, Exceeded, Limits, TooLarge
 
@@ -356,11 +356,3 @@ def test_eight_megabytes_of_brackets_are_refused_in_bounded_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 30 * len(body)
-
-
-def test_only_the_scripts_of_a_page_may_run():
-    policy = page_policy('<script type="x">run()</script><script src="/a.js"></script><style>p{}</style>')
-    assert policy.count("'sha256-") == 2
-    assert "unsafe" not in policy
-    assert "frame-ancestors 'none'" in policy
-    assert page_policy("<p>") == page_policy("<script src='/a.js'></script>")

@@ -401,3 +401,23 @@ def test_a_share_takes_streams_in_and_lets_none_out(model):
     assert taken[0] < taken[1]
     assert 20 <= len(taken[0]) <= 60
     assert 85 <= len(taken[1]) <= 155
+
+
+def test_no_version_is_loaded_while_the_gate_is_closed(serve, monkeypatch):
+    from aet.serving import versions
+
+    service, loads = serve(), []
+    load = versions.load
+
+    def watched(path):
+        loads.append(service.residents.gate._shut)
+        return load(path)
+
+    monkeypatch.setattr(versions, "load", watched)
+    service.releases.promote("gas", 2)
+    assert loads == [False]
+    service.releases.back("gas")  # version 1 is not in memory any more
+    assert loads == [False, False]
+    service.releases.canary("gas", 2, share=0.5)
+    service.releases.promote("gas", 2)  # it is in memory, but its files may have been damaged since
+    assert loads == [False] * 4

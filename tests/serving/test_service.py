@@ -163,8 +163,9 @@ def test_values_are_masked_before_they_are_written(make_service, store):
     assert "ada@" not in str(kept)
 
 
-def test_what_looks_on_sees_what_was_written(make_service):
-    seen = []
-    service = make_service(seen=lambda answers, rows: seen.append((answers.stream, len(answers.rows), len(rows))))
-    service.predict("local", "s", rows_of(3)[0])
-    assert seen == [("s", 3, 3)]
+def test_half_a_surrogate_pair_among_numbers_is_a_problem_of_its_row_alone(make_service, caplog):
+    rows, _ = rows_of(2)
+    said = make_service().predict("local", "s", [rows[0], {**rows[1], "a": "\ud800"}]).rows
+    assert [row["problem"] is None for row in said] == [True, False]
+    assert "expected a number" in said[1]["problem"]
+    assert not caplog.records

@@ -44,8 +44,8 @@ class Answered:
         self.rows = 0
         self.sure: dict[str, Floats] = {side: np.empty(0) for side in SIDES}
         """Confidence of the newest rows; NaN where the source was not asked."""
-        self.waiting: OrderedDict[Hashable, tuple[int, dict[str, Tensor]]] = OrderedDict()
-        """Row number and logits by id, for labels to come."""
+        self.waiting: OrderedDict[Hashable, tuple[int, dict[str, Tensor], int]] = OrderedDict()
+        """By id, for labels to come: row number, the logits of its call (B, width) by side, and its place in them."""
         self.late: deque[dict[str, Any]] = deque(maxlen=WINDOW)
         """Rows whose labels came: row, weight, and confidence and right of each side."""
         self.points: deque[dict[str, Any]] = deque(maxlen=POINTS)
@@ -84,9 +84,9 @@ class Answered:
         other = np.full(len(ids), np.nan) if source is None else own if source is served else self.confidence(source)
         for side, sure in zip(SIDES, (own, other), strict=True):
             self.sure[side] = np.concatenate([self.sure[side], sure])
-        for i, (known, *logits) in enumerate(zip(ids, *given.values(), strict=True)):
+        for i, known in enumerate(ids):
             self.waiting.pop(known, None)
-            self.waiting[known] = (self.rows + i + 1, dict(zip(given, logits, strict=True)))
+            self.waiting[known] = (self.rows + i + 1, given, i)  # a tensor a row takes more than its numbers
         while len(self.waiting) > self.keep:
             self.waiting.popitem(last=False)
         self.rows += len(ids)
@@ -133,7 +133,8 @@ class Answered:
         `source` gives the source's logits of the rows at some of these places, where it was not asked before.
         """
         places = [i for i, known in enumerate(ids) if known in self.waiting]
-        found = [self.waiting.pop(ids[i]) for i in places]
+        came = [self.waiting.pop(ids[i]) for i in places]
+        found = [(row, {side: logits[place] for side, logits in given.items()}) for row, given, place in came]
         bare = [n for n, (_, given) in enumerate(found) if "source" not in given]
         if source is not None and bare:
             for n, logits in zip(bare, source(torch.tensor([places[n] for n in bare])), strict=True):
@@ -198,18 +199,19 @@ class Answered:
         if not self.known:
             return {}
         blank = torch.full((self.output.width,), torch.nan)
-        entries = [self.waiting.get(known, (0, {})) for known in ids]
-        kept = {"row": torch.tensor([row for row, _ in entries], dtype=torch.int64)}
+        entries = [self.waiting.get(known, (0, {}, 0)) for known in ids]
+        kept = {"row": torch.tensor([row for row, *_ in entries], dtype=torch.int64)}
         for side in SIDES:
-            kept[side] = torch.stack([given.get(side, blank) for _, given in entries]) if entries else blank[None][:0]
+            rows = [given[side][place] if side in given else blank for _, given, place in entries]
+            kept[side] = torch.stack(rows) if rows else blank[None][:0]
         return kept
 
     def load_tensors(self, ids: Sequence[Hashable], kept: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` gave for the same ids."""
         for i, known in enumerate(ids):
-            given = {side: kept[side][i] for side in SIDES if not kept[side][i].isnan().all()}
+            given = {side: kept[side] for side in SIDES if not kept[side][i].isnan().all()}
             if int(kept["row"][i]):
-                self.waiting[known] = (int(kept["row"][i]), given)
+                self.waiting[known] = (int(kept["row"][i]), given, i)
 
 
 def line(side: str, name: str, found: Estimate, truth: Estimate = UNKNOWN) -> dict[str, Any]:

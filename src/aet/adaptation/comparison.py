@@ -36,7 +36,26 @@ FIGURES = (
 )
 
 
-def figures(source: Tensor, proposal: Tensor, usual: float, mix: Tensor) -> Tensor:
+class Side:
+    """What the figures need of one side's probabilities (n, C) alone; `of` gives it for some that are kept so."""
+
+    def __init__(self, p: Tensor) -> None:
+        self.p = p = p.double()
+        self.sure, self.y = p.max(-1)
+        self.mean = p.mean(0)
+        self.repeats = repeats(self.y, p.shape[1])
+        self.classes = entropy(self.mean)
+        self.spread = self.sure.std() if len(self.sure) > 1 else self.sure.new_zeros(())
+        self.sureness = self.sure.mean()
+        self.information = information(p)
+
+    @staticmethod
+    def of(p: Tensor | Side) -> Side:
+        """Computed where it is not yet."""
+        return p if isinstance(p, Side) else Side(p)
+
+
+def figures(source: Tensor | Side, proposal: Tensor | Side, usual: float, mix: Tensor) -> Tensor:
     """The figures (F,), in the order of `FIGURES`; usual: mean confidence on validation rows, mix (C,): the source's.
 
     >>> import torch
@@ -44,23 +63,23 @@ def figures(source: Tensor, proposal: Tensor, usual: float, mix: Tensor) -> Tens
     >>> figures(p, p, usual=0.85, mix=torch.tensor([0.5, 0.5]))[6:10].abs().max() < 1e-6
     tensor(True)
     """
-    p, q, mix = source.double(), proposal.double(), mix.double()
-    rows, classes = torch.arange(len(p)), p.shape[1]
-    sure_p, y_p = p.max(-1)
-    sure_q, y_q = q.max(-1)
-    turned = ((q[rows, y_q] - q[rows, y_p]) - (p[rows, y_p] - p[rows, y_q])) / 2
-    apart_p, apart_q = (0.5 * (x.mean(0) - mix).abs().sum() for x in (p, q))
+    p, q, mix = Side.of(source), Side.of(proposal), mix.double()
+    rows = torch.arange(len(p.p))
+    turned = ((q.p[rows, q.y] - q.p[rows, p.y]) - (p.p[rows, p.y] - p.p[rows, q.y])) / 2
+    apart_p, apart_q = (0.5 * (x.mean - mix).abs().sum() for x in (p, q))
     found = (
-        repeats(y_p, classes),
-        repeats(y_q, classes),
-        *(entropy(x.mean(0)) for x in (p, q)),
-        *(x.std() if len(x) > 1 else x.new_zeros(()) for x in (sure_p, sure_q)),
-        (sure_q - sure_p).mean(),
-        information(q) - information(p),
-        (y_p != y_q).double().mean(),
+        p.repeats,
+        q.repeats,
+        p.classes,
+        q.classes,
+        p.spread,
+        q.spread,
+        (q.sure - p.sure).mean(),
+        q.information - p.information,
+        (p.y != q.y).double().mean(),
         turned.mean(),
-        usual - sure_p.mean(),
-        usual - sure_q.mean(),
+        usual - p.sureness,
+        usual - q.sureness,
         apart_p - apart_q,
         apart_p,
     )

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from aet.adaptation.comparison import figures
+from aet.adaptation.comparison import Side, figures
 from aet.adaptation.proposals import PROPOSALS, Proposal, proposed
 from aet.adaptation.rehearsed import Rehearsals, Verdict
+from aet.model import Model
+
+_KNOWN: WeakKeyDictionary[Model, tuple[Mapping[str, Tensor], Portfolio]] = WeakKeyDictionary()
+
+
+def portfolio_of(model: Model) -> Portfolio | None:
+    """The model's; None for one that rehearsed nothing. All streams of a model have the same one: it never changes,
+    and takes longer to make than the rest of a stream.
+    """
+    rehearsals, known = model.known_statistics().rehearsals, _KNOWN.get(model)
+    if not rehearsals:
+        return None
+    if known is None or known[0] is not rehearsals:
+        known = _KNOWN[model] = (rehearsals, Portfolio(rehearsals))
+    return known[1]
 
 
 class Portfolio:
@@ -40,9 +56,8 @@ class Portfolio:
 
         Proposals that are not `among` those allowed are not trusted.
         """
-        answers = proposed(source, moved, mix, apart)[: len(self.each)]
-        verdicts = [
-            known.verdict(figures(source, q, self.usual, mix)) for known, q in zip(self.each, answers, strict=True)
-        ]
+        answers, own = proposed(source, moved, mix, apart)[: len(self.each)], Side(source)
+        found = [figures(own, q, self.usual, mix) for q in answers]
+        verdicts = [known.verdict(one) for known, one in zip(self.each, found, strict=True)]
         allowed = [v if PROPOSALS[v.proposal] in among else replace(v, trusted=False) for v in verdicts]
         return max(allowed, key=lambda verdict: (verdict.trusted, verdict.bound))

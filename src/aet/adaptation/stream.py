@@ -139,9 +139,9 @@ class Stream:
         """`predict`, piece by piece: files are read and answered in bounded memory."""
         for frame in self.model.pieces(source, rows):
             with self._lock:
-                answers, (part,) = answer_together([self], frame, [len(frame)], proba)
-                part.learn()
-            yield answers
+                given = answer_together([self], frame, [len(frame)], proba)
+                given.parts[0].learn()
+            yield given.frame()
 
     def _read(self, part: Part) -> None:
         """Take from rows what acts on them, and choose who answers."""

@@ -111,18 +111,35 @@ def predict_together(streams: Sequence[Stream], frames: Sequence[pd.DataFrame], 
     [0, 1, 0, 1, 2]
     """
     frame = pd.concat(list(frames), ignore_index=True)
-    answers, parts = answer_together(streams, frame, [len(rows) for rows in frames], proba)
-    for part in parts:
+    given = answer_together(streams, frame, [len(rows) for rows in frames], proba)
+    for part in given.parts:
         part.learn()
-    return answers
+    return given.frame()
 
 
-def answer_together(
-    streams: Sequence[Stream], frame: pd.DataFrame, rows: Sequence[int], proba: bool = False
-) -> tuple[pd.DataFrame, list[Part]]:
-    """The answers to a frame whose first `rows[0]` rows are the first stream's, and so on; and the parts of the
-    streams, whose methods have not yet learned from the rows: `part.learn()`.
-    """
+@dataclass(frozen=True)
+class Given:
+    """The answers of a call and its parts, whose methods have not yet learned from the rows: `part.learn()`."""
+
+    checked: Checked
+    columns: dict[str, Any]
+    """`Stream.predict`'s, without `id` and `problem`, of the good rows (K,)."""
+    ids: npt.NDArray[Any]
+    """Of all rows (N,)."""
+    parts: list[Part]
+
+    def frame(self) -> pd.DataFrame:
+        """One answer a row, in order, as `Stream.predict` gives them."""
+        columns = {
+            name: pd.Series(cells, dtype=object) if isinstance(cells, np.ndarray) and cells.dtype.kind == "O" else cells
+            for name, cells in self.columns.items()
+        }
+        answers = pd.DataFrame(columns, index=range(len(self.checked.kept)))
+        return answer_frame(self.checked, answers, self.ids, len(self.ids))
+
+
+def answer_together(streams: Sequence[Stream], frame: pd.DataFrame, rows: Sequence[int], proba: bool = False) -> Given:
+    """The answers to a frame whose first `rows[0]` rows are the first stream's, and so on."""
     model = streams[0].model
     if len({id(stream) for stream in streams}) < len(streams) or any(stream.model is not model for stream in streams):
         raise ConfigError(
@@ -136,12 +153,12 @@ def answer_together(
         for part in parts:
             part.stream._read(part)
         logits(model, parts)
-        answers = told(model, checked, parts, proba)
+        columns = told(model, checked, parts, proba)
         saw([stream.trace.sampled for stream in streams], checked.frame, [len(part.batch) for part in parts])
-        ids, confidence = named(model, checked, parts), answers["confidence"].to_numpy()
+        ids, confidence = named(model, checked, parts), np.asarray(columns["confidence"])
         for part in parts:
             part.stream._told(part, ids[part.given], confidence[part.good])
-        return answer_frame(checked, answers, ids, len(frame)), parts
+        return Given(checked, columns, ids, parts)
 
 
 def read(
@@ -209,8 +226,10 @@ def by_state(model: Model, wanted: Sequence[tuple[Batch, ElasticState | None]]) 
     if len(distinct) > 1:
         source = source_state(model)
         numbers = {known: number for number, known in enumerate(distinct)}
-        index = torch.tensor([numbers[id(one)] for rows, one in wanted for _ in range(len(rows))], dtype=torch.long)
-        state = ElasticState.stack([source if one is None else one for one in distinct.values()]).rows(index)
+        index = [numbers[id(one)] for rows, one in wanted for _ in range(len(rows))]
+        state = ElasticState.stack([source if one is None else one for one in distinct.values()])
+        if index != list(numbers.values()):  # one row of each stream is the state of each row as it is
+            state = state.rows(torch.tensor(index, dtype=torch.long))
     with applied(state):
         said = model.logits(batch)
     return [piece.clone() for piece in said.split([len(rows) for rows, _ in wanted])]
@@ -227,14 +246,14 @@ def named(model: Model, checked: Checked, parts: Sequence[Part]) -> npt.NDArray[
     return ids
 
 
-def told(model: Model, checked: Checked, parts: Sequence[Part], proba: bool) -> pd.DataFrame:
-    """The answers to the good rows, and who gave them."""
+def told(model: Model, checked: Checked, parts: Sequence[Part], proba: bool) -> dict[str, Any]:
+    """The answers to the good rows (K,), and who gave them, by column."""
     served = torch.cat([part.served for part in parts if part.served is not None])
-    answers = model.output.finished(model.output.answers(served, proba), checked.frame)
+    columns = model.output.columns(served, checked.frame, proba)
     who = np.repeat(["proposal" if part.serving else "source" for part in parts], [len(part.batch) for part in parts])
-    answers.insert(2, "served_by", who)
-    answers.insert(3, "source_prediction", source_predictions(model, parts))
-    return answers
+    names = list(columns)
+    first, others = ({name: columns[name] for name in some} for some in (names[:2], names[2:]))
+    return {**first, "served_by": who, "source_prediction": source_predictions(model, parts), **others}
 
 
 def source_predictions(model: Model, parts: Sequence[Part]) -> Any:

@@ -40,11 +40,27 @@ class ElasticState(Mapping[str, Tensor]):
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = dict(tensors)
+        self._flat: Tensor | None = None
+        self._hold(dict(tensors))
+
+    def _hold(self, tensors: dict[str, Tensor]) -> None:
+        self._tensors = tensors
         self._modules: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in self._tensors.items():
+        for name, tensor in tensors.items():
             path, _, dial = name.rpartition(".")
             self._modules.setdefault(path, {})[dial] = tensor
+
+    def _in_one(self) -> Tensor | None:
+        """All dials in one row (n,), of which they are views from then on; None where they are of several kinds or take
+        gradients. Stacking a hundred small tensors of each of many states takes longer than the pass that they serve.
+        """
+        if self._flat is None:
+            kinds = {(t.device, t.dtype, t.requires_grad) for t in self.values()}
+            if len(kinds) == 1 and not any(free for *_, free in kinds):
+                flat = torch.cat([t.reshape(-1) for t in self.values()])
+                self._hold(_cut(flat, self))
+                self._flat = flat
+        return self._flat
 
     @classmethod
     def zeros(cls, module: nn.Module) -> ElasticState:
@@ -85,7 +101,7 @@ class ElasticState(Mapping[str, Tensor]):
 
     def size(self) -> float:
         """Euclidean norm over all dials: the distance from the source."""
-        return math.sqrt(sum(float(t.detach().double().square().sum()) for t in self.values()))
+        return math.sqrt(float(torch.cat([t.detach().reshape(-1) for t in self.values()]).double().square().sum()))
 
     def map(self, change: Callable[[str, Tensor], Tensor]) -> ElasticState:
         """A new state with `change(name, tensor)` in place of each tensor."""
@@ -136,7 +152,12 @@ class ElasticState(Mapping[str, Tensor]):
     @staticmethod
     def stack(states: Sequence[ElasticState]) -> ElasticState:
         """States of one model on a new leading axis, (S, ...)."""
-        return ElasticState({name: torch.stack([s[name] for s in states]) for name in states[0]})
+        flat, names = [s._in_one() for s in states], list(states[0])
+        known = [one for one in flat if one is not None]
+        alike = len({(one.shape, one.device, one.dtype) for one in known}) == 1 and len(known) == len(states)
+        if not alike or any(list(s) != names for s in states):
+            return ElasticState({name: torch.stack([s[name] for s in states]) for name in names})
+        return ElasticState(_cut(torch.stack(known), states[0]))
 
     def rows(self, index: Tensor) -> ElasticState:
         """Of a stacked state, the one that each row uses: `index` (B,) gives the batched form (B, ...)."""
@@ -152,6 +173,15 @@ class ElasticState(Mapping[str, Tensor]):
     def load(cls, path: str | Path) -> ElasticState:
         """Read what `save` wrote; raises RunError for a damaged or foreign file."""
         return cls(load_tensors(path))
+
+
+def _cut(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Numbers in one row (..., n) as tensors of these shapes, by name."""
+    pieces = flat.split([tensor.numel() for tensor in like.values()], -1)
+    return {
+        name: piece.view(*flat.shape[:-1], *tensor.shape)
+        for (name, tensor), piece in zip(like.items(), pieces, strict=True)
+    }
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a key and print it. It is shown this once: only its hash is kept."""
-    with session(as_json) as here, opened(store) as known:
+    with session(as_json) as here, opened(store, make=True) as known:
         made = known.add(role, owner)
         here.give({"name": made.name, "key": made.secret, "role": made.role, "owner": made.owner})
         here.show(made.secret)
@@ -68,8 +69,8 @@ def revoke(
 
 
 @contextmanager
-def opened(url: str | None) -> Iterator[Keys]:
-    """The keys of a store, which is made if it is not there."""
+def opened(url: str | None, make: bool = False) -> Iterator[Keys]:
+    """The keys of a store, which is made if it is not there and `make` says so: else a misspelt name would make one."""
     if not url:
         raise ConfigError(
             "Which store? Give --store, such as runs/gas/store.db, or set AET_STORE. `aet serve` shows its own."
@@ -77,9 +78,17 @@ def opened(url: str | None) -> Iterator[Keys]:
     optional(
         "sqlalchemy", "`aet keys`", "pip install 'attention-elastic-training[serve]'", "serve on this machine only"
     )
+    from aet.serving.database import connect
     from aet.serving.keys import Keys
     from aet.serving.store import Store as Opened
 
+    engine = connect(url)
+    file = Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
+    if file is not None and not make and not file.is_file():
+        raise ConfigError(
+            f"There is no store {file}: expected the file of a server, such as runs/gas/store.db. `aet serve` shows "
+            "its own; `aet keys add` makes one."
+        )
     with Opened(url) as store, store.named():
         yield Keys(store.engine)
 

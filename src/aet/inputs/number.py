@@ -25,6 +25,7 @@ from aet.inputs.base import INPUTS, Input
 from aet.inputs.components import Reduction, components
 from aet.inputs.embedding import EMBEDDINGS
 from aet.inputs.scaling import SCALINGS, Ranks, robust_moments, squashing
+from aet.plain_rows import picked
 from aet.schema import InputSpec
 
 AUTO = "auto"
@@ -174,7 +175,8 @@ class NumberInput(Input):
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Standardised in float64, then float32, so that large offsets lose nothing; at most 1e18 in size."""
-        cells = frame[self.columns].to_numpy(np.float64, copy=True)  # pandas may give a view that must not be written
+        # pandas may give a view that must not be written
+        cells = picked(frame, self.columns).to_numpy(np.float64, copy=True)
         x = torch.from_numpy(cells).view(-1, self.groups, self.size)
         return ((x - self.center.cpu()) / self.spread.cpu()).clamp(-1e18, 1e18).float()
 

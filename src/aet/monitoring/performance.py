@@ -226,7 +226,7 @@ def chance(value: float, rows: float) -> tuple[float, float]:
 
 def bounded(confidence: Any) -> Floats:
     """Confidences as numbers in 0..1; 0 for a row that was garbage."""
-    return np.asarray(np.nan_to_num(np.asarray(confidence, dtype=np.float64)).clip(0, 1))
+    return np.asarray(np.fmin(np.fmax(np.asarray(confidence, dtype=np.float64), 0.0), 1.0))
 
 
 def checked(values: Any, name: str) -> Floats:

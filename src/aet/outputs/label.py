@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -160,15 +161,26 @@ class LabelOutput(Output):
     def answers(self, logits: Tensor, proba: bool = False) -> pd.DataFrame:
         """`prediction`, `confidence`; with proba one column `p_{class}` a class."""
         p = self.probabilities(logits).cpu()
-        confidence, place = p.max(-1)
-        named = np.empty(len(self.classes), dtype=object)
-        named[:] = self.classes
-        prediction = pd.Series(named[place.numpy()], dtype=object)
-        out = pd.DataFrame({"prediction": prediction, "confidence": confidence.numpy()})
+        named, confidence = self.named(p)
+        out = pd.DataFrame({"prediction": pd.Series(named, dtype=object), "confidence": confidence})
         if proba:
             columns = [f"p_{value}" for value in self.classes]
             out = pd.concat([out, pd.DataFrame(p.numpy(), columns=columns)], axis=1)
         return out
+
+    def columns(self, logits: Tensor, frame: pd.DataFrame, proba: bool = False) -> dict[str, Any]:
+        """The same as arrays (B,)."""
+        p = self.probabilities(logits).cpu()
+        named, confidence = self.named(p)
+        shares = {f"p_{value}": p[:, number].numpy() for number, value in enumerate(self.classes)} if proba else {}
+        return {"prediction": named, "confidence": confidence, **shares}
+
+    def named(self, probabilities: Tensor) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """The likeliest class (B,) and its probability (B,)."""
+        confidence, place = probabilities.max(-1)
+        classes = np.empty(len(self.classes), dtype=object)
+        classes[:] = self.classes
+        return classes[place.numpy()], confidence.numpy()
 
     def scores(self, logits: Tensor, target: Tensor) -> Tensor:
         """1 where the class is right."""

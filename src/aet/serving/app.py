@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp
@@ -32,6 +28,7 @@ from aet.serving.metrics import TYPE, Measured, Metrics
 from aet.serving.pages import pages
 from aet.serving.refusals import status_of
 from aet.serving.service import Service
+from aet.serving.straight import Answer, Shortcut, Straight
 from aet.serving.version_routes import version_routes
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -40,14 +37,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 LOCAL = Caller("local", "admin", "local")
 Reads = Annotated[Caller, Depends(need("predict"))]
 Owner = Annotated[str | None, Query(max_length=64, description="Another's streams, for an admin.")]
-
-
-class Answer(JSONResponse):
-    """JSON in ASCII: half a surrogate pair in a text that came in must not break the answer."""
-
-    def render(self, content: Any) -> bytes:
-        """As bytes."""
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class Open:
@@ -69,31 +58,6 @@ class Open:
             self.closed = any(key.revoked is None for key in self.keys.all())
             self.looked = time.monotonic()
         return self.keys.caller(token) if self.closed else LOCAL
-
-
-class Straight(APIRoute):
-    """A route for rows: its body is read and checked in one go, which takes a quarter of the time of going through
-    FastAPI's dependencies. What it asks for is still what its function says.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Body and caller to the function."""
-        form: Any = self.body_field.field_info.annotation if self.body_field else None
-        who = need("predict")
-        assert form is not None
-        read = form.model_validate_json
-
-        async def handle(request: Request) -> Response:
-            caller = await who(request)
-            try:
-                body = read(await request.body())
-            except ValidationError as error:
-                faults = error.errors(include_url=False, include_context=False, include_input=False)
-                raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from error
-            answer: Response = await self.endpoint(body, caller)
-            return answer
-
-        return handle
 
 
 def create_app(
@@ -133,8 +97,9 @@ def create_app(
     )
     app.state.ready, app.state.metrics, app.state.service, app.state.batcher = False, metrics, service, batcher
     errors_as_json(app)
+    straight = add_rows(app, service, batcher, limits, metrics)
+    app.add_middleware(Shortcut, of=app, routes=straight)
     app.add_middleware(Measured, metrics=metrics)
-    add_rows(app, service, batcher, limits, metrics)
     add_streams(app, service, limits)
     app.include_router(inference(service, batcher, limits, metrics))
     app.include_router(version_routes(service, limits))
@@ -196,8 +161,8 @@ def described(errors: Sequence[Any]) -> str:
     return f"{'; '.join(said)}{more}. See /openapi.json for the form of this request."
 
 
-def add_rows(app: FastAPI, service: Service, batcher: Batcher, limits: Limits, metrics: Metrics) -> None:
-    """Rows in, answers out; labels in; rows asked for."""
+def add_rows(app: FastAPI, service: Service, batcher: Batcher, limits: Limits, metrics: Metrics) -> dict[str, Straight]:
+    """Rows in, answers out; labels in; rows asked for. Gives the routes for rows, by their paths."""
     straight, feeding = APIRouter(route_class=Straight), Feeding(service, limits, metrics)
 
     @straight.post("/predict", tags=["rows"], response_model=Predicted)
@@ -231,6 +196,8 @@ def add_rows(app: FastAPI, service: Service, batcher: Batcher, limits: Limits, m
         owner = owner_of(caller, form.owner)
         ids = await run_in_threadpool(service.ask, owner, form.stream, form.count, form.newest)
         return Asked(stream=form.stream, ids=ids)
+
+    return {route.path: route for route in straight.routes if isinstance(route, Straight)}
 
 
 def add_streams(app: FastAPI, service: Service, limits: Limits) -> None:

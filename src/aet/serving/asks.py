@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aet.errors import DataError
-from aet.serving.cells import Row, columns_of
+from aet.serving.cells import Row
 from aet.serving.refusals import Unknown
 from aet.serving.residents import Resident
 
@@ -24,10 +24,11 @@ class Ask:
     rows: Sequence[Row]
     model: str | None = None
     proba: bool = False
-    columns: tuple[str, ...] = field(init=False)
+    columns: frozenset[str] = field(init=False)
+    """That any of the rows has."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", columns_of(self.rows))
+        object.__setattr__(self, "columns", frozenset().union(*self.rows))
 
 
 @dataclass(frozen=True)

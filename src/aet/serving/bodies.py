@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from http import HTTPStatus
 
 import numpy as np
@@ -12,6 +13,10 @@ from aet.serving.replies import reply
 
 STRANGER = 64 << 10
 """Bytes of a body without a good key: whoever has none cannot fill the memory that the others need."""
+LINGER = 2.0
+"""Seconds for which the rest of a refused body is read, and dropped ..."""
+DRAINED = 4
+"""... up to so many times the bytes that a body may have."""
 STEPS = bytes.maketrans(b'[{]}"', b"\x01\x01\xff\xff\x00")
 """One level in, one level out (-1 as a byte), and where a string begins or ends."""
 OTHERS = bytes(set(range(256)) - set(b'[{]}"'))
@@ -62,14 +67,14 @@ class Bodies:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        held = Held(self)
+        held, taken = Held(self), Taken(receive)
         try:
             try:
-                body = await self.take(scope, receive, held)
+                body = await self.take(scope, taken, held)
             except Refused as refused:
                 # What is still to come of the body would be read as the next request.
                 after = {"connection": "close"} | ({"retry-after": "1"} if refused.status == 503 else {})
-                await reply(send, refused.status, refused.why, after)
+                await reply(send, refused.status, refused.why, after, taken.drained(DRAINED * self.most))
                 return
             if body is not None:
                 await self.app(scope, replay(body, receive), send)
@@ -101,6 +106,28 @@ class Bodies:
             raise Refused(HTTPStatus.BAD_REQUEST, "A body is text in UTF-8; this one holds a zero byte.")
         if deeper_than(body, self.depth):
             raise Refused(HTTPStatus.BAD_REQUEST, f"JSON here is nested at most {self.depth} deep.")
+
+
+class Taken:
+    """`receive`, and whether it has given all of the body."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive, self.whole = receive, False
+
+    async def __call__(self) -> Message:
+        """The next piece."""
+        message = await self.receive()
+        self.whole = not message.get("more_body", False)
+        return message
+
+    async def drained(self, most: int) -> None:
+        """Read on for `LINGER` seconds and `most` bytes at most. A socket closed over bytes that nobody read is reset,
+        and the reset overtakes the answer: clients that send all before they read would never see why.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while not self.whole and most > 0:
+                    most -= len((await self()).get("body", b""))
 
 
 class Held:

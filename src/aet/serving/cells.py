@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aet.adaptation.together import Given
 from aet.cells import object_cells
 from aet.errors import DataError
+from aet.plain_rows import named
 from aet.schema import Schema
 
 Row = Mapping[str, Any]
+PLAIN = frozenset((str, int, bool))
+"""What JSON takes as it is."""
 
 
 def known_columns(schema: Schema) -> list[str]:
@@ -21,29 +25,24 @@ def known_columns(schema: Schema) -> list[str]:
     return [*schema.input_columns, *schema.roles.values()]
 
 
-def columns_of(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The columns that any of the rows has, sorted.
-
-    >>> columns_of([{"b": 1}, {"a": 2, "b": 3}])
-    ('a', 'b')
-    """
-    return tuple(sorted(set().union(*rows)))
-
-
 def frame_of(schema: Schema, rows: Sequence[Row]) -> pd.DataFrame:
     """Rows as a frame; a column that some of them lack is missing there.
 
     An image is a nested list of numbers. Raises DataError for one that is a text: no path of a request is opened.
     """
-    kinds, columns = {c: spec.kind for spec in schema.inputs for c in spec.columns}, columns_of(rows)
+    kinds, came = {c: spec.kind for spec in schema.inputs for c in spec.columns}, set().union(*rows)
+    # In the model's order, which spares putting them into it.
+    columns = [*(c for c in kinds if c in came), *sorted(came.difference(kinds))]
     if all(kinds.get(column) == "number" for column in columns):
         try:
             whole = np.array([[row.get(column) for column in columns] for row in rows])
         except (ValueError, OverflowError):  # lists, or whole numbers beyond every float: cell by cell
             whole = np.empty(0, dtype=object)
         if whole.dtype.kind in "fiu":  # one block is made and read much faster than many columns
-            return pd.DataFrame(whole.astype(np.float64), columns=list(columns))
-    return pd.DataFrame({c: cells(c, [row.get(c) for row in rows], kinds.get(c, "")) for c in columns})
+            return pd.DataFrame(whole.astype(np.float64), columns=named(tuple(columns)))
+    made = {c: cells(c, [row.get(c) for row in rows], kinds.get(c, "")) for c in columns}
+    # As objects: pandas would make strings of texts, and half a surrogate pair in one of them is no string to it.
+    return pd.DataFrame({c: pd.Series(given, dtype=given.dtype) for c, given in made.items()}, index=range(len(rows)))
 
 
 def cells(column: str, values: list[Any], kind: str) -> Any:
@@ -77,8 +76,28 @@ def records(frame: pd.DataFrame, without: str = "") -> list[dict[str, Any]]:
     >>> records(pd.DataFrame({"id": [0], "confidence": [float("nan")]}))
     [{'id': 0, 'confidence': None}]
     """
-    columns = {str(name): [plain_cell(value) for value in frame[name].tolist()] for name in frame if name != without}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return by_row({str(name): frame[name] for name in frame if name != without})
+
+
+def said(given: Given, without: str = "") -> list[dict[str, Any]]:
+    """`records` of the answers of a call, for which no table is made where every row has one."""
+    if given.checked.problems:
+        return records(given.frame(), without)
+    nothing = [None] * len(given.ids)
+    columns = {"id": given.ids, **given.columns, "problem": nothing}
+    return by_row({name: nothing if cells is None else cells for name, cells in columns.items() if name != without})
+
+
+def by_row(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Columns (N,) as N JSON objects."""
+    cells = [list(plain_cells(column)) for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
+
+
+def plain_cells(column: Any) -> Sequence[Any]:
+    """A column (N,) as JSON knows its cells."""
+    values: list[Any] = column if isinstance(column, list) else column.tolist()
+    return [value if value is None or type(value) in PLAIN else plain_cell(value) for value in values]
 
 
 def plain_cell(value: Any) -> Any:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aet.errors import ConfigError
@@ -30,32 +28,8 @@ HEADERS = {
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 PORT = re.compile(r":[0-9]+$")
 SAFE = ("GET", "HEAD", "OPTIONS")
-BLOCK = re.compile(r"<(script|style)(?:\s[^<>]*)?>(.*?)</\1\s*>", re.DOTALL | re.IGNORECASE)
-
-
-def page_policy(html: str) -> str:
-    """The policy of a page: the inline scripts and styles that it has, by their SHA-256, and no others.
-
-    >>> page_policy("<style>p{}</style>")
-    "default-src 'none'; script-src 'self'; style-src 'self' 'sha256-...'; img-src 'self' data:; ..."
-    """
-    hashes: dict[str, list[str]] = {"script": [], "style": []}
-    for kind, content in BLOCK.findall(html):
-        sha = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        if content.strip() and f"'sha256-{sha}'" not in hashes[kind.lower()]:
-            hashes[kind.lower()].append(f"'sha256-{sha}'")
-    return "; ".join(
-        [
-            "default-src 'none'",
-            " ".join(["script-src 'self'", *hashes["script"]]),
-            " ".join(["style-src 'self'", *hashes["style"]]),
-            "img-src 'self' data:",
-            "connect-src 'self'",
-            "form-action 'self'",
-            "frame-ancestors 'none'",
-            "base-uri 'none'",
-        ]
-    )
+RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+STRICT = (b"strict-transport-security", b"max-age=31536000")
 
 
 class SecureHeaders:
@@ -72,12 +46,10 @@ class SecureHeaders:
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=list(message.get("headers", [])))
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope.get("scheme") == "https":
-                    headers.setdefault("strict-transport-security", "max-age=31536000")
-                message = {**message, "headers": headers.raw}
+                given = list(message.get("headers", []))
+                named = {name.lower() for name, _ in given}
+                more = [*RAW, STRICT] if scope.get("scheme") == "https" else RAW
+                message = {**message, "headers": given + [line for line in more if line[0] not in named]}
             await send(message)
 
         await self.app(scope, receive, sent)
@@ -94,16 +66,19 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse it, or go on."""
-        if scope["type"] == "http" and scope["method"] not in SAFE:
-            headers = Headers(scope=scope)
-            origin = headers.get("origin")
-            here = f"{scope.get('scheme', 'http')}://{headers.get('host', '')}"
-            # Behind a proxy that ends TLS the scheme may differ; the host may not.
-            own = origin is None or origin == here or urlsplit(origin).netloc == headers.get("host")
-            if not own and origin not in self.origins:
-                await reply(send, 403, "A page of another origin may not do this. Allow it with `origins`.")
-                return
+        changes = scope["type"] == "http" and scope["method"] not in SAFE
+        if changes and any(name == b"origin" for name, _ in scope["headers"]) and not self.may(scope):
+            await reply(send, 403, "A page of another origin may not do this. Allow it with `origins`.")
+            return
         await self.app(scope, receive, send)
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the page that sent it is of this server, or of an origin that may call."""
+        headers = Headers(scope=scope)
+        origin, host = headers["origin"], headers.get("host")
+        here = f"{scope.get('scheme', 'http')}://{host or ''}"
+        # Behind a proxy that ends TLS the scheme may differ; the host may not.
+        return origin == here or urlsplit(origin).netloc == host or origin in self.origins
 
 
 class KnownHosts:

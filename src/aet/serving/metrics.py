@@ -39,16 +39,20 @@ class Metrics:
         self.batch_seconds = Histogram("aet_batch_seconds", "Seconds of a forward pass.", buckets=SECONDS, **to)  # type: ignore[arg-type]
         self.newest: deque[float] = deque(maxlen=NEWEST)
         """Seconds of the newest requests for answers."""
+        # Looking labels up costs more than counting.
         self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._by: dict[str, Counter] = {}
 
     def answered(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Rows were answered."""
         for who, count in Tally(row.get("served_by") or "none" for row in rows).items():
-            self.rows.labels(who).inc(count)
+            if who not in self._by:
+                self._by[who] = self.rows.labels(who)
+            self._by[who].inc(count)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        if (route, status) not in self._known:  # looking labels up costs more than counting
+        if (route, status) not in self._known:
             self._known[route, status] = (self.requests.labels(route, str(status)), self.seconds.labels(route))
         counter, histogram = self._known[route, status]
         counter.inc()

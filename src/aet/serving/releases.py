@@ -69,19 +69,21 @@ class Releases:
 
     def promote(self, name: str, number: int, reason: str = "") -> dict[str, Any]:
         """Let a version serve from now on."""
-        return self._change(name, "promote", number, lambda known: known.promote(number, reason))
+        return self._change(name, "promote", number, lambda known: known.promote(number, reason, loaded=True))
 
     def back(self, name: str, reason: str = "") -> dict[str, Any]:
         """Let the version serve that served before."""
-        return self._change(name, "roll back", None, lambda known: known.roll_back(reason))
+        return self._change(name, "roll back", None, lambda known: known.roll_back(reason, loaded=True))
 
     def shadow(self, name: str, number: int | None, reason: str = "") -> dict[str, Any]:
         """Let a version answer unseen; None ends it."""
-        return self._change(name, "shadow", number, lambda known: known.shadow(number, reason))
+        return self._change(name, "shadow", number, lambda known: known.shadow(number, reason, loaded=True))
 
     def canary(self, name: str, number: int | None, share: float = 0.0, reason: str = "") -> dict[str, Any]:
         """Let a version answer a share of the streams; None ends it."""
-        return self._change(name, "canary", number, lambda known: known.canary(number, share, reason), share)
+        return self._change(
+            name, "canary", number, lambda known: known.canary(number, share, reason, loaded=True), share
+        )
 
     def follow(self) -> None:
         """Take over what other programs changed in the registries."""
@@ -141,8 +143,16 @@ class Releases:
             if act == "roll back" and not roles.before:
                 raise ConfigError("There is no version to roll back to: none served before this one.")
             roles.follow({"act": act, "version": number, "share": share})
+            wanted = roles.serving if act == "roll back" else number
+            if wanted is not None and str(wanted) in self._in_memory(name):
+                registry.version(wanted).load()  # its files may have been damaged since
             self._release(name, registry, roles, lambda: commit(registry))
         return self.record(name)
+
+    def _in_memory(self, name: str) -> set[str]:
+        """Versions that a change of roles does not load."""
+        shadow = self.shadows.get(name)
+        return {one.version for one in self.models[name].all} | ({shadow.version} if shadow else set())
 
     def _release(self, name: str, registry: Versions, roles: Roles, commit: Callable[[], object]) -> None:
         before = self.models[name]

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from starlette.types import Message, Send
 
 
-async def reply(send: Send, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
-    """A whole answer, `{"error": {"kind": "Refused", "message": why}}`."""
+async def reply(
+    send: Send, status: int, why: str, headers: Mapping[str, str] | None = None, then: Awaitable[None] | None = None
+) -> None:
+    """A whole answer, `{"error": {"kind": "Refused", "message": why}}`; the connection is done with it after `then`."""
     body = json.dumps({"error": {"kind": "Refused", "message": why}}).encode()
     lines = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
     await send({"type": "http.response.start", "status": int(status), "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+    if then is None:
+        await send({"type": "http.response.body", "body": body})
+        return
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    await then
+    await send({"type": "http.response.body", "body": b""})
 
 
 class Told:

@@ -25,7 +25,7 @@ from aet.adaptation.together import answer_together
 from aet.errors import AetError, FeedbackError
 from aet.personal import Masker
 from aet.serving.asks import Answers, Ask, gone, unreadable
-from aet.serving.cells import Row, frame_of, known_columns, plain_cell, records
+from aet.serving.cells import Row, frame_of, known_columns, plain_cell, records, said
 from aet.serving.learning import Learner
 from aet.serving.models import Served, chosen
 from aet.serving.refusals import Elsewhere
@@ -39,9 +39,6 @@ FOLDED = 8
 """Streams for which a copy of the model with their state folded in is kept."""
 
 
-Seen = Callable[[Answers, Sequence[Row]], None]
-
-
 class Service:
     """Thread-safe.
 
@@ -51,7 +48,6 @@ class Service:
         settings: of streams that are made without their own, as `model.stream` takes them.
         keep_values: whether rows are written down with their values, for retraining and for labels that come late.
         mask: what replaces personal data in values before they are written down.
-        seen: called with answers and rows, once they are written down.
         watches: are shown what was answered, and the labels that came; None watches nothing.
         save_every: seconds after which streams that moved are saved.
         most: streams in memory.
@@ -64,12 +60,11 @@ class Service:
         settings: Mapping[str, Any] | None = None,
         keep_values: bool = True,
         mask: Masker | None = None,
-        seen: Seen | None = None,
         save_every: float = 30.0,
         most: int = MOST,
         watches: Watches | None = None,
     ) -> None:
-        self.models, self.store, self.keep_values, self.mask, self.seen = dict(models), store, keep_values, mask, seen
+        self.models, self.store, self.keep_values, self.mask = dict(models), store, keep_values, mask
         self.save_every = save_every
         self.watches = watches
         self.learner = Learner(store, watches.labels if watches else None)
@@ -164,7 +159,7 @@ class Service:
         streams = [resident.stream for resident, _ in group]
         try:
             frame = frame_of(streams[0].model.schema, rows)
-            answers, parts = answer_together(streams, frame, counts, asks[order[0]].proba)
+            given = answer_together(streams, frame, counts, asks[order[0]].proba)
         except (AetError, TypeError, ValueError) as error:
             if len(order) == 1:
                 found[order[0]] = error if isinstance(error, AetError) else unreadable(error)
@@ -174,16 +169,16 @@ class Service:
                     self._together(asks, [(resident, [place])], found)
             return
         compare = any(stream.compare for stream in streams)
-        said, start = records(answers, without="" if compare else "source_prediction"), 0
-        for (resident, places), part in zip(group, parts, strict=True):
+        answers, start = said(given, without="" if compare else "source_prediction"), 0
+        for (resident, places), part in zip(group, given.parts, strict=True):
             resident.moved = True
             if type(part.stream.method).learn is not Method.learn:
                 self.learner.follow(resident, part)
-            self.releases.answered(resident, part, said)
+            self.releases.answered(resident, part, answers)
             for place in places:
                 stop = start + len(asks[place].rows)
                 served, line = resident.served, resident.line
-                own = said[start:stop]
+                own = answers[start:stop]
                 found[place] = Answers(served.name, served.version, line.name, own, line.number, resident)
                 start = stop
         if len(group) == 1:
@@ -211,9 +206,6 @@ class Service:
         """Write answers down with their rows, in one transaction; the numbers of streams that were forgotten."""
         pairs = list(zip(answers, rows, strict=True))
         missing = self.store.answered_together([(one.number, one.version, self._lines(one, own)) for one, own in pairs])
-        if self.seen is not None:
-            for one, given in pairs:
-                self.seen(one, given)
         if self.watches is not None:
             for one, given in pairs:
                 good = [row for row, answer in zip(given, one.rows, strict=True) if answer["problem"] is None]

@@ -166,26 +166,30 @@ class Versions:
             self._write("add", number, note, at=at)
         return self.version(number)
 
-    def promote(self, number: int, reason: str = "") -> Version:
-        """Let this version serve, from the next look on."""
-        return self._change("promote", number, reason)
+    def promote(self, number: int, reason: str = "", loaded: bool = False) -> Version:
+        """Let this version serve, from the next look on.
 
-    def roll_back(self, reason: str = "") -> Version:
+        It is loaded first, here as in the methods below, so that a damaged one never comes to serve; unless the caller
+        has `loaded` it just now.
+        """
+        return self._change("promote", number, reason, loaded)
+
+    def roll_back(self, reason: str = "", loaded: bool = False) -> Version:
         """Let the version serve that served before; ConfigError if there was none."""
         before = self.roles.before
         if not before:
             raise ConfigError("There is no version to roll back to: none served before this one.")
-        return self._change("roll back", before[-1], reason)
+        return self._change("roll back", before[-1], reason, loaded)
 
-    def shadow(self, number: int | None, reason: str = "") -> None:
+    def shadow(self, number: int | None, reason: str = "", loaded: bool = False) -> None:
         """Let this version answer beside the serving one, unseen; None ends it."""
-        self._change("shadow", number, reason)
+        self._change("shadow", number, reason, loaded)
 
-    def canary(self, number: int | None, share: float = 0.0, reason: str = "") -> None:
+    def canary(self, number: int | None, share: float = 0.0, reason: str = "", loaded: bool = False) -> None:
         """Let this version answer a share of the streams, above 0 and below 1; None ends it."""
         if number is not None and not 0 < share < 1:
             raise ConfigError(f"A canary's share of the streams lies between 0 and 1; got {share}.")
-        self._change("canary", number, reason, share=share if number is not None else 0.0)
+        self._change("canary", number, reason, loaded, share if number is not None else 0.0)
 
     def card(self, number: int) -> str:
         """The version's card, in Markdown."""
@@ -196,11 +200,12 @@ class Versions:
         title = f"{self.folder.resolve().name}, version {number}"
         return card(version.path, title, version.made.strftime("%Y-%m-%d %H:%M UTC"))
 
-    def _change(self, act: str, number: int | None, reason: str, share: float = 0.0) -> Version:
+    def _change(self, act: str, number: int | None, reason: str, loaded: bool, share: float = 0.0) -> Version:
         with self._turn, _written(self.folder):
             if number is not None:
                 version = self.version(number)
-                load(version.path)  # a damaged version never comes to serve
+                if not loaded:
+                    load(version.path)
                 if act in ("shadow", "canary") and number == self.roles.serving:
                     raise ConfigError(f"Version {number} serves already: it cannot be its own {act}. Name another one.")
             self._write(act, number, reason, share)

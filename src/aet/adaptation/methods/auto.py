@@ -36,7 +36,7 @@ from aet.adaptation.methods.feedback import Feedback
 from aet.adaptation.methods.local_mix import correction
 from aet.adaptation.methods.mixture import Mixture
 from aet.adaptation.methods.source import Source
-from aet.adaptation.portfolio import Portfolio
+from aet.adaptation.portfolio import portfolio_of
 from aet.adaptation.proposals import PROPOSALS
 from aet.adaptation.rehearsed import Verdict
 from aet.adaptation.serving import Choice
@@ -64,7 +64,7 @@ class Auto(Method):
         statistics = self.model.known_statistics()
         self.mixture = Mixture(self.model) if statistics.inputs else None
         self.bases: list[Method] = [Source(self.model), *([self.mixture] if self.mixture else [])]
-        self.portfolio = Portfolio(statistics.rehearsals) if statistics.rehearsals else None
+        self.portfolio = portfolio_of(self.model)
         width = self.model.output.width
         self.pairs = torch.empty(2, 0, width)
         """What the source (first) and `mixture` said to the last rows that both answered."""

@@ -51,8 +51,12 @@ class Feedback(Method):
 
     def on(self, base: ElasticState) -> ElasticState:
         """What the labels taught, on a base b': s + b' - b."""
-        moved = {name: self.state[name] + base[name] - tensor for name, tensor in self.base.items()}
-        return ElasticState(moved).clipped(RADIUS)
+        moved = {
+            name: self.state[name] + base[name] - tensor
+            for name, tensor in self.base.items()
+            if base[name] is not tensor
+        }
+        return self.state.updated(ElasticState(moved).clipped(RADIUS))
 
     def label(self, batch: Batch) -> None:
         """Take the rows in and train on all of them, from the state so far."""

@@ -17,6 +17,7 @@ The answers come from the rows beside them, `rows` at most at a time: a row alon
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -79,10 +80,7 @@ def locally_mixed(p: Tensor, mix: Tensor, apart: float = 1.0, prior: float = 2.0
     tensor(True)
     """
     mix = mix.to(p).clamp_min(1e-6)
-    places = apart * torch.arange(len(p)).to(p)
-    distance = (places[:, None] - places).abs()
-    near = torch.stack([0.5 ** (distance / half_life) for half_life in HALF_LIVES])  # (H, N, N)
-    near = near * (1 - torch.eye(len(p)).to(p))
+    near = kernels(len(p), apart, p.dtype, p.device)
     total, ratio, r = prior + near.sum(-1, keepdim=True), p / mix, p
     for _ in range(ROUNDS):
         local = (prior * mix + near @ r) / total  # (H, N, C)
@@ -91,3 +89,12 @@ def locally_mixed(p: Tensor, mix: Tensor, apart: float = 1.0, prior: float = 2.0
         r = ratio * torch.einsum("h,hnc->nc", weights, foretold)
         r = r / r.sum(-1, keepdim=True).clamp_min(1e-12)
     return r
+
+
+@lru_cache(maxsize=8)
+def kernels(rows: int, apart: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """K_h (H, N, N), never written to; a stream asks for the same ones with every batch."""
+    places = apart * torch.arange(rows).to(device, dtype)
+    distance = (places[:, None] - places).abs()
+    near = torch.stack([0.5 ** (distance / half_life) for half_life in HALF_LIVES])
+    return near * (1 - torch.eye(rows).to(near))

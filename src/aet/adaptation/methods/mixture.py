@@ -119,7 +119,8 @@ class Mixture(Method):
                 ("scale", "shift"), matching(now, wanted, rows, self.settings["doubt"]), strict=True
             ):
                 moved[f"inputs.{name}.{dial}"] = trust * tensor.view(part.dial_shapes()[dial])
-        self.state = self.state.updated(moved).clipped(RADIUS)
+        # What did not move is within the trust region, and stays the same tensor: states of a stream share it.
+        self.state = self.state.updated(ElasticState(moved).clipped(RADIUS))
 
     def memory(self) -> dict[str, Tensor]:
         """The window, the answers read, and rows that wait for a step."""

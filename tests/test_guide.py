@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.io import wavfile
 
 import aet
 from aet.config import Config
@@ -33,7 +34,7 @@ def files(tmp_path, monkeypatch):
 
 
 def test_serving(files):
-    (block,) = blocks("python")
+    (block,) = (block for block in blocks("python") if "runs/machine" in block)
     told = block.replace("stream.feedback(worth, labels)", "stream.feedback(worth, truth[worth])")
     assert told != block
     names = {"truth": files["machine"]}
@@ -56,3 +57,23 @@ def test_settings(tmp_path):
     assert TextInput.chosen(Config.read(tmp_path / "text.yaml").inputs["text"]) == TextSettings(
         backbone="minilm", rate=0.1, tuning="full", max_pieces=128, windows=1
     )
+
+
+def test_sound(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        word = ["low", "high"][number % 2]
+        tone = np.sin(np.arange(1600) * (0.2 if word == "low" else 1.2)) + 0.1 * rng.normal(size=1600)
+        wavfile.write(f"{number}.wav", 8000, (8000 * tone).astype(np.int16))
+        rows.append((f"{number}.wav", word, tone.astype(np.float32) / 4))
+    frame = pd.DataFrame(rows, columns=["clip", "word", "samples"])
+    frame[["clip", "word"]].to_csv("clips.csv", index=False)
+    (block,) = (block for block in blocks("python") if "clips.csv" in block)
+    told = block.replace('"epochs": 24', '"epochs": 2').replace("worth, words", "worth, words[worth]")
+    names = {"recordings": list(frame["samples"]), "words": frame["word"]}
+    exec(compile(told, "guide.md", "exec"), names)
+    assert names["stream"].labels == 16
+    assert names["answers"]["problem"].isna().all()
+    assert set(names["answers"]["served_by"]) == {"proposal"}

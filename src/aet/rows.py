@@ -47,7 +47,7 @@ def check_rows(
     The result has those columns of the schema that the frame has, with the index 0, 1, ...: numbers as
     float64, NaN for missing (booleans 0 and 1, dates as seconds since 1970); categories and texts as strings
     or None, numbers among categories written in one way ("7" for 7, 7.0, "7.0" and "007": files do not tell
-    them apart); images as given; labels and ids as given, whole floats as whole numbers. The texts in
+    them apart); images and sounds as given; labels and ids as given, whole floats as whole numbers. The texts in
     `MARKERS` are missing values. `kept` (K,) and the keys of `problems` share the positions 0 ... N-1, both
     in order.
 
@@ -55,9 +55,10 @@ def check_rows(
 
     Kept aside: no number in a numeric column, an infinite one or one beyond single precision; another object
     in a category or text; what is no list of 1 to 128 words; an image that is missing, broken, not finite, or
-    not (H, W) or (H, W, C) with 1, 3 or 4 channels; a weight that is missing, negative or infinite; a missing id,
-    and each later row of an id; with `need_target` a missing or wrong target. Sentences count rows from `first`;
-    `seen` holds the ids of earlier frames of the same table, and takes in those of this one.
+    not (H, W) or (H, W, C) with 1, 3 or 4 channels; a sound that is missing, broken, silent or not finite; a
+    weight that is missing, negative or infinite; a missing id, and each later row of an id; with `need_target` a
+    missing or wrong target. Sentences count rows from `first`; `seen` holds the ids of earlier frames of the same
+    table, and takes in those of this one.
 
     Raises `SchemaError` if columns are missing; `DataError` if `infinite="raise"` and a value is infinite,
     and with `need_target` (training) if a column is bad in over half of the rows for one reason, or no row is

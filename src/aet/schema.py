@@ -1,4 +1,4 @@
-"""Columns and what they mean: inputs of five kinds, the target, and the roles id, time, group and weight."""
+"""Columns and what they mean: inputs of several kinds, the target, and the roles id, time, group and weight."""
 
 from __future__ import annotations
 
@@ -214,15 +214,16 @@ def infer(
 
     Kinds, first rule that fits: no value in any row -> left out; booleans, pandas categories -> category;
     numbers, dates and durations -> number (small whole numbers too; dates become seconds, see `aet.rows`);
-    lists of texts -> words; 2-D or 3-D arrays and PIL images -> image; at least 90 % of the cells parse as
-    numbers -> number; other objects -> left out; texts that end like image files -> image if such a file
-    exists, else left out; more than half of the rows (or 200) distinct and 3 words or more on average -> text;
+    lists of texts -> words; 2-D or 3-D arrays and PIL images -> image; pairs of a rate and an array, and dicts
+    of them -> audio; at least 90 % of the cells parse as numbers -> number; other objects -> left out; texts
+    that end like image or sound files -> image or audio if such a file exists, else left out; more than half
+    of the rows (or 200) distinct and 3 words or more on average -> text;
     all distinct in more than 20 rows -> left out, it looks like an id; else category. Every column left out
     without being told raises a `SchemaWarning` and is listed in `ignored`.
 
     `groups` reads several numeric columns as one token: ``{"s00": ["c2", "c3"]}`` or the span ``{"s00":
     "c2:c9"}``, both ends included, by position. `kinds` maps a column to one of number, category, text,
-    image, words, ignore.
+    image, audio, words, ignore.
 
     Output: "several", or a mapping of targets to label or number -> several, those not mapped by the rules for
     one target; a list of 0/1 target columns -> multilabel; lists of texts -> tags; texts, booleans, categories

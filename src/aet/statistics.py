@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aet.attention.state import load_tensors, under
+from aet.cells import CELLS
 from aet.errors import RunError
 from aet.monitoring.performance import HeldOut
 from aet.monitoring.reference import Reference
@@ -160,7 +161,7 @@ def stored_norms(named: Mapping[str, Tensor]) -> dict[str, Moments]:
 
 
 def describe_columns(frame: pd.DataFrame, schema: Schema) -> dict[str, dict[str, Any]]:
-    """Quantiles of numbers, shares of categories, lengths of texts, brightness of images: enough to see drift.
+    """Quantiles of numbers, shares of categories, of other kinds quantiles of what is measured: enough to see drift.
 
     >>> import pandas as pd
     >>> from aet.schema import infer
@@ -188,29 +189,7 @@ def measured(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     kinds = {column: spec.kind for spec in schema.inputs for column in spec.columns}
     if set(kinds.values()) == {"number"}:
         return picked(frame, list(kinds)).astype(np.float64)
-    return pd.DataFrame({column: measure(frame[column], kind) for column, kind in kinds.items()}, frame.index)
-
-
-def measure(cells: pd.Series, kind: str) -> pd.Series:
-    """A number as it is, a category as text, the length of a text or of a list of words, the brightness of an image."""
-    if kind == "number":
-        return cells.astype(np.float64)
-    if kind == "category":
-        return cells.astype(object).map(str, na_action="ignore")
-    number = length if kind in ("text", "words") else brightness
-    return cells.astype(object).map(number, na_action="ignore").astype(np.float64)
-
-
-def length(cell: Any) -> int:
-    """Characters of a text, words of a list."""
-    return len(cell if isinstance(cell, list) else str(cell))
-
-
-def brightness(cell: Any) -> float:
-    """Mean over the pixels of an image, 0 to 1."""
-    from aet.inputs.image import read_image
-
-    return float(read_image(cell).mean())
+    return pd.DataFrame({column: CELLS[kind].measured(frame[column]) for column, kind in kinds.items()}, frame.index)
 
 
 def describe(cells: pd.Series, kind: str, known: Mapping[str, float] | None = None) -> dict[str, Any]:

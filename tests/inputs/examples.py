@@ -85,6 +85,28 @@ def sentences(rows, seed):
     return pd.DataFrame({"words": objects(cells)})
 
 
+def sounds(rows, seed):
+    rng = np.random.default_rng(seed)
+    cells = []
+    for _ in range(rows):
+        at = np.arange(rng.integers(300, 1200)) / 4000
+        wave = np.sin(2 * np.pi * rng.uniform(200, 1500) * at) + 0.3 * rng.normal(size=len(at))
+        cells.append((4000, (0.3 * wave).astype(np.float32)))
+    return pd.DataFrame({"clip": objects(cells)})
+
+
+def odd_sounds():
+    rng = np.random.default_rng(5)
+    cells = [
+        (4000, np.array([1.0, -1.0])),
+        (8000, rng.normal(size=(900, 2)).clip(-1, 1)),
+        (4000, (32767 * rng.uniform(-1, 1, 500)).astype(np.int16)),
+        {"array": [0.0] * 300 + [1e-3] + [0.0] * 300, "sampling_rate": 2000},
+        rng.normal(size=700),
+    ]
+    return pd.DataFrame({"clip": objects(cells)})
+
+
 EXAMPLES: dict[str, Example] = {
     "number": number_example(),
     "number, single columns": number_example(single=True),
@@ -123,4 +145,17 @@ EXAMPLES: dict[str, Example] = {
         {"vocabulary": 40},
     ),
     "image": Example([InputSpec("picture", "image", ("picture",))], images, odd_images(), {"patch": 2}),
+    "audio": Example(
+        [InputSpec("clip", "audio", ("clip",))],
+        sounds,
+        odd_sounds(),
+        {"mels": 6, "bands": 4, "windows": 8, "stem": 2, "seconds": 0.3},
+    ),
+    "audio, deltas": Example(
+        [InputSpec("clip", "audio", ("clip",))],
+        sounds,
+        odd_sounds(),
+        {"mels": 4, "bands": 4, "windows": 8, "stem": 2, "seconds": 0.3, "deltas": True, "loudness": False},
+        "audio",
+    ),
 }

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from aet.attention.state import ElasticState, applied
+from aet.cells import CELLS
 from aet.focus import focus
 from aet.model import Model
 from aet.monitoring.drift import quantile_distance, share_distance
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 FOCUS_ROWS = 256
 SHOWN = 8
 """Categories of a column that are named."""
-MEASURES = {"text": "length", "words": "length", "image": "brightness"}
-"""What is compared of a column that holds no numbers and no categories."""
 
 
 def model_record(model: Model, title: str = "") -> dict[str, Any]:
@@ -94,7 +93,7 @@ def drift_record(stream: Stream) -> list[dict[str, Any]]:
     source = stream.model.known_statistics().columns
     columns = []
     for name, now in describe_measured(stream.trace.sample, stream.model.schema, source).items():
-        before, measure = source[name], MEASURES.get(now["kind"])
+        before, measure = source[name], CELLS[now["kind"]].measure or None
         column = {"column": name, "input": now["input"], "measure": measure}
         column["missing"] = [before["missing"], now["missing"]]
         if "shares" in now:

@@ -42,10 +42,25 @@ class Cells(ABC):
         """Whether these objects, none of them missing, are of this kind; not where dtypes or texts tell."""
         return False
 
+    measure: ClassVar[str] = ""
+    """What `measured` gives, in a word; empty where the cells are numbers or categories themselves."""
+    datatype: ClassVar[str] = "BYTES"
+    """What a cell is in the Open Inference Protocol."""
+
     @classmethod
     @abstractmethod
     def check(cls, column: Column[Any], faults: Faults) -> Any:
         """The cells typed (N,); what is none of the kind is noted in `faults`."""
+
+    @classmethod
+    def measured(cls, cells: Column[Any]) -> Column[Any]:
+        """One number a checked cell, or a text, by which columns are compared: (N,), missing cells stay so."""
+        raise NotImplementedError(f"{cls.__name__} must say what of its cells is compared.")
+
+    @classmethod
+    def sent(cls, column: str, value: Any) -> Any:
+        """A cell of a request as a cell; DataError for one that names a file: no path of a request is opened."""
+        return value
 
 
 class Target(ABC):
@@ -114,6 +129,11 @@ def shown(cell: Any) -> str:
 def showing(cells: Any) -> Callable[[int], str]:
     """The cell of a row, for people to read."""
     return lambda row: shown(cells[row].item() if isinstance(cells[row], np.generic) else cells[row])
+
+
+def each(cells: Column[Any], number: Callable[[Any], float]) -> Column[Any]:
+    """A number of each cell that is not missing (N,)."""
+    return cells.astype(object).map(number, na_action="ignore").astype(np.float64)
 
 
 def distinct(column: Column[Any]) -> tuple[npt.NDArray[np.int64], Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aet.cells.base import CELLS, Cells, Column, Faults, object_cells, shown
+from aet.cells.base import CELLS, Cells, Column, Faults, each, object_cells, shown
+from aet.errors import DataError
 
 
 @CELLS.register("image")
@@ -19,6 +20,8 @@ class Images(Cells):
 
     may_lack = True
     endings = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+    measure = "brightness"
+    datatype = "FP32"
 
     @classmethod
     def recognises(cls, filled: Column[Any]) -> bool:
@@ -35,6 +38,26 @@ class Images(Cells):
         wrong = np.array([fault is not None for fault in found], dtype=bool)
         faults.add(wrong, column.name, "an image", lambda row: str(found[row]))
         return pd.Series(cells, dtype=object)
+
+    @classmethod
+    def measured(cls, cells: Column[Any]) -> Column[Any]:
+        """Mean over the pixels, 0 to 1."""
+        from aet.inputs.image import read_image
+
+        return each(cells, lambda cell: float(read_image(cell).mean()))
+
+    @classmethod
+    def sent(cls, column: str, value: Any) -> Any:
+        """Nested lists as an array."""
+        if isinstance(value, str):
+            raise DataError(
+                f"Column {column!r} holds images: expected nested lists of numbers, (H, W) or (H, W, C), got a text. "
+                "Files are not opened by name; send the pixels."
+            )
+        try:
+            return None if value is None else np.asarray(value, dtype=np.float32)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"Column {column!r} holds images: expected nested lists of numbers; {error}.") from error
 
 
 def _is_image(cell: object) -> bool:

@@ -28,11 +28,17 @@ class Numbers(Cells):
 
     grouped = True
     plain = True
+    datatype = "FP64"
 
     @classmethod
     def check(cls, column: Column[Any], faults: Faults) -> npt.NDArray[np.float64]:
         """float64, NaN where missing."""
         return number_cells(column, faults)
+
+    @classmethod
+    def measured(cls, cells: Column[Any]) -> Column[Any]:
+        """As they are."""
+        return cells.astype(np.float64)
 
 
 def parse_numbers(column: Column[Any]) -> tuple[npt.NDArray[np.float64], Mask]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aet.cells.base import CELLS, Cells, Column, Faults, distinct, showing
+from aet.cells.base import CELLS, Cells, Column, Faults, distinct, each, showing
 from aet.cells.number import MARKERS, NUMBER
 
 
@@ -25,15 +25,27 @@ class Categories(Cells):
         """Texts or None; numbers written in one way."""
         return text_cells(column, faults, category=True)
 
+    @classmethod
+    def measured(cls, cells: Column[Any]) -> Column[Any]:
+        """As text."""
+        return cells.astype(object).map(str, na_action="ignore")
+
 
 @CELLS.register("text")
 class Texts(Cells):
     """Sentences."""
 
+    measure = "length"
+
     @classmethod
     def check(cls, column: Column[Any], faults: Faults) -> Column[Any]:
         """Texts or None."""
         return text_cells(column, faults, category=False)
+
+    @classmethod
+    def measured(cls, cells: Column[Any]) -> Column[Any]:
+        """Characters."""
+        return each(cells, lambda cell: len(str(cell)))
 
 
 def text_cells(column: Column[Any], faults: Faults, *, category: bool) -> Column[Any]:

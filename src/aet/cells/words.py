@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aet.cells.base import CELLS, TARGETS, Cells, Faults, Target, object_cells, shown
+from aet.cells.base import CELLS, TARGETS, Cells, Faults, Target, each, object_cells, shown
 
 MOST = 128
 """Words of a row at most: a longer one is cut into sentences by whoever knows where they end."""
@@ -52,6 +52,7 @@ class Words(Cells):
     """Lists of 1 to `MOST` words."""
 
     by_itself = False
+    measure = "length"
 
     @classmethod
     def recognises(cls, filled: pd.Series[Any]) -> bool:
@@ -70,6 +71,11 @@ class Words(Cells):
 
         faults.add(wrong, column.name, f"a list of 1 to {MOST} words", got)
         return objects(cells)
+
+    @classmethod
+    def measured(cls, cells: pd.Series[Any]) -> pd.Series[Any]:
+        """Words."""
+        return each(cells, len)
 
 
 @TARGETS.register("tags")

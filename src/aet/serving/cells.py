@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aet.adaptation.together import Given
-from aet.cells import object_cells
-from aet.errors import DataError
+from aet.cells import CELLS, object_cells
 from aet.plain_rows import named
 from aet.schema import Schema
 
@@ -28,7 +27,7 @@ def known_columns(schema: Schema) -> list[str]:
 def frame_of(schema: Schema, rows: Sequence[Row]) -> pd.DataFrame:
     """Rows as a frame; a column that some of them lack is missing there.
 
-    An image is a nested list of numbers. Raises DataError for one that is a text: no path of a request is opened.
+    Raises DataError for cells that name a file: no path of a request is opened (`Cells.sent`).
     """
     kinds, came = {c: spec.kind for spec in schema.inputs for c in spec.columns}, set().union(*rows)
     # In the model's order, which spares putting them into it.
@@ -47,27 +46,12 @@ def frame_of(schema: Schema, rows: Sequence[Row]) -> pd.DataFrame:
 
 def cells(column: str, values: list[Any], kind: str) -> Any:
     """One column: plain numbers as an array, all else as objects."""
-    if kind == "image":
-        return object_cells([picture(column, value) for value in values])
     if kind == "number" and all(type(value) is float or type(value) is int for value in values):
         try:
             return np.array(values, dtype=np.float64)
         except OverflowError:  # a whole number beyond every float: a problem of its row
             return object_cells(values)
-    return object_cells(values)
-
-
-def picture(column: str, value: Any) -> Any:
-    """An image's pixels."""
-    if isinstance(value, str):
-        raise DataError(
-            f"Column {column!r} holds images: expected nested lists of numbers, (H, W) or (H, W, C), got a text. Files "
-            "are not opened by name; send the pixels."
-        )
-    try:
-        return None if value is None else np.asarray(value, dtype=np.float32)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"Column {column!r} holds images: expected nested lists of numbers; {error}.") from error
+    return object_cells([CELLS[kind].sent(column, value) for value in values] if kind else values)
 
 
 def records(frame: pd.DataFrame, without: str = "") -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field, JsonValue
 
+from aet.cells import CELLS
 from aet.errors import DataError
 from aet.schema import Schema
 from aet.serving.asks import Answers, Ask
@@ -28,7 +29,6 @@ Datatype = Literal[
 ]
 Reads = Annotated[Caller, Depends(need("predict"))]
 Json = dict[str, Any]
-KINDS = {"number": "FP64", "category": "BYTES", "text": "BYTES", "words": "BYTES", "image": "FP32"}
 
 
 class Tensor(Form):
@@ -127,7 +127,7 @@ def tensors(answers: Answers, wanted: list[Wanted] | None) -> list[dict[str, Any
 def metadata(schema: Schema) -> list[dict[str, Any]]:
     """The inputs of a model."""
     return [
-        {"name": column, "datatype": KINDS[spec.kind], "shape": [-1]}
+        {"name": column, "datatype": CELLS[spec.kind].datatype, "shape": [-1]}
         for spec in schema.inputs
         for column in spec.columns
     ]

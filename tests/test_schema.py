@@ -77,7 +77,7 @@ def test_kinds_of_plain_columns(frame):
         ([np.zeros((4, 4))] * 10, "image"),
         ([np.zeros((4, 4, 3)), None] * 5, "image"),
         ([Image.new("L", (3, 3))] * 10, "image"),
-        ([[1, 2]] * 10, None),
+        ([[1, 2]] * 10, "series"),
         ([b"ab"] * 10, None),
         ([None] * 10, None),
         ([""] * 10, None),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aet.model import Model
     from aet.run import load
     from aet.scope import Scope
+    from aet.series_windows import windows
     from aet.training.ensemble import train_ensemble
     from aet.training.train import train
     from aet.training.tune import tune
@@ -45,6 +46,7 @@ _DOORS = {
     "replay": "aet.adaptation.replay",
     "train": "aet.training.train",
     "tune": "aet.training.tune",
+    "windows": "aet.series_windows",
     "train_ensemble": "aet.training.ensemble",
     "wrap": "aet.backbones.wrap",
 }
@@ -67,6 +69,7 @@ __all__ = [
     "train",
     "train_ensemble",
     "tune",
+    "windows",
     "wrap",
 ]
 

@@ -15,7 +15,8 @@ from aet.outputs import Output
 from aet.roles import SeenIds
 from aet.rows import Checked, check_rows
 from aet.schema import Schema
-from aet.tables import iter_tables, read_table
+from aet.series_windows import table_of
+from aet.tables import iter_tables
 
 
 class Answering:
@@ -43,7 +44,9 @@ class Answering:
     def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One answer a row, in order: id, prediction, confidence, problem (and `p_{class}` columns with `proba`).
 
-        Of a tagger the prediction is the list of tags, and `entities` lists what they name.
+        Of a tagger the prediction is the list of tags, and `entities` lists what they name. Of a forecast it is the
+        list of the values to come, with `lower` and `upper`; a model trained with `windows` takes a table of
+        measurements and forecasts what follows its end.
 
         A row that cannot be used has no prediction; its `problem` says why. Files are read in pieces, so that memory
         stays bounded; `predict_iter` gives the pieces.
@@ -69,6 +72,8 @@ class Answering:
             source = source.to_pandas()  # polars, Arrow, Hugging Face
         if isinstance(source, pd.DataFrame) and not len(source):
             return iter([source.set_axis(source.columns.map(str), axis="columns")])
+        if self.config.data.get("windows"):  # whose rows hold together
+            return iter_tables(table_of(source, self.config.data, ahead=True), rows=rows)
         return iter_tables(source, rows=rows, header=self.config.data.get("header", "infer"))
 
     def ids(self, checked: Checked, start: int, rows: int) -> np.ndarray:
@@ -86,7 +91,7 @@ class Answering:
         Rows without one, or that cannot be used, are counted as `left_out`; those of a class that the model does not
         know as `unknown`. Raises DataError if no row is left.
         """
-        checked = self.check(read_table(source, header=self.config.data.get("header", "infer")), need_target=True)
+        checked = self.check(table_of(source, self.config.data), need_target=True)
         target, known = self.output.encode_known(checked.frame)
         if not known.any():
             raise DataError(

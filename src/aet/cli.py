@@ -50,7 +50,7 @@ def train(
     weight: Annotated[str | None, typer.Option(help="Column of row weights.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
     output: Annotated[
-        str | None, typer.Option(help="Kind of answer: label, multilabel, number, tags or several.")
+        str | None, typer.Option(help="Kind of answer: label, multilabel, number, tags, forecast or several.")
     ] = None,
     header: Annotated[bool | None, typer.Option(help="Whether the first row holds names.", show_default="look")] = None,
     switch: Annotated[

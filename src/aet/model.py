@@ -99,6 +99,8 @@ class Model(Answering, nn.Module):
         for _, part in self.parts():
             part.fit_given(frame, self.config.inputs.get(part.kind, {}), target)
         self.build()
+        if type(self.output).begin is not Output.begin:
+            self.output.begin({name: part.encoded(frame) for name, part in self.parts()}, target)
         for note in self.notes:
             warnings.warn(note, GraphWarning, stacklevel=2)
         return self
@@ -128,6 +130,8 @@ class Model(Answering, nn.Module):
                 self.trunk.wide = Wide(wide, tokens, self.dim, settings.dropout)
         if self.output.reads == "tokens":
             self.trunk.pool = word_places(self, bool(wide))
+        elif (pooling := self.output.pooling(tokens)) is not None:
+            self.trunk.pool = pooling
         cost = self.config.columns.gate
         self.gate = ColumnGate(self.owners(), self.dim, cost) if cost else None
         if self.config.graph is not None or self.config.rules:
@@ -256,7 +260,7 @@ class Model(Answering, nn.Module):
         """Logits (B, width); `taps` collects activations as in `Trunk.forward`."""
         tokens, mask = self.tokens(batch)
         logits: Tensor = self.output(self.trunk(tokens, mask, taps, concepts=self.concepts(batch)))
-        return logits
+        return self.output.beside(logits, batch.values)
 
     @torch.no_grad()
     def logits(self, batch: Batch, rows: int | None = None) -> Tensor:

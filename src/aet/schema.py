@@ -78,6 +78,7 @@ class Schema:
     weight: str | None = None
     ignored: tuple[str, ...] = ()
     target_kinds: tuple[str, ...] = ()
+    until: str | None = None
 
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
@@ -122,8 +123,8 @@ class Schema:
 
     @property
     def roles(self) -> dict[str, str]:
-        """The declared roles among id, time, group and weight, each with its column."""
-        roles = {"id": self.id, "time": self.time, "group": self.group, "weight": self.weight}
+        """The declared roles among id, time, until, group and weight, each with its column."""
+        roles = {"id": self.id, "time": self.time, "until": self.until, "group": self.group, "weight": self.weight}
         return {role: column for role, column in roles.items() if column is not None}
 
     def to_dict(self) -> dict[str, Any]:
@@ -207,6 +208,7 @@ def infer(
     time: str | None = None,
     group: str | None = None,
     weight: str | None = None,
+    until: str | None = None,
     ignore: Sequence[str] = (),
     output: str | Mapping[str, str] | None = None,
 ) -> Schema:
@@ -214,22 +216,24 @@ def infer(
 
     Kinds, first rule that fits: no value in any row -> left out; booleans, pandas categories -> category;
     numbers, dates and durations -> number (small whole numbers too; dates become seconds, see `aet.rows`);
-    lists of texts -> words; 2-D or 3-D arrays and PIL images -> image; pairs of a rate and an array, and dicts
-    of them -> audio; at least 90 % of the cells parse as numbers -> number; other objects -> left out; texts
-    that end like image or sound files -> image or audio if such a file exists, else left out; more than half
-    of the rows (or 200) distinct and 3 words or more on average -> text;
-    all distinct in more than 20 rows -> left out, it looks like an id; else category. Every column left out
-    without being told raises a `SchemaWarning` and is listed in `ignored`.
+    lists of texts -> words; lists of numbers, as JSON texts too -> series; 2-D or 3-D arrays and PIL images ->
+    image; pairs of a rate and an array, and dicts of them -> audio; at least 90 % of the cells parse as numbers ->
+    number; other objects -> left out; texts that end like image or sound files -> image or audio if such a file
+    exists, else left out; more than half of the rows (or 200) distinct and 3 words or more on average -> text; all
+    distinct in more than 20 rows -> left out, it looks like an id; else category. Every column left out without
+    being told raises a `SchemaWarning` and is listed in `ignored`.
+
+    `until` names the column of the times at which answers are known (see `aet.training.split`).
 
     `groups` reads several numeric columns as one token: ``{"s00": ["c2", "c3"]}`` or the span ``{"s00":
-    "c2:c9"}``, both ends included, by position. `kinds` maps a column to one of number, category, text,
-    image, audio, words, ignore.
+    "c2:c9"}``, both ends included, by position. `kinds` maps a column to a kind of column (`aet.cells`), or to
+    "ignore".
 
     Output: "several", or a mapping of targets to label or number -> several, those not mapped by the rules for
-    one target; a list of 0/1 target columns -> multilabel; lists of texts -> tags; texts, booleans, categories
-    with at most 100 classes or as many as half of the rows -> label; whole numbers with 2 values, or at most 20
-    values that repeat (at most half as many as rows) -> label; other numbers -> number. Rows without a target are
-    left to `aet.rows`.
+    one target; a list of 0/1 target columns -> multilabel; lists of texts -> tags; lists of numbers ->
+    forecast; texts, booleans, categories with at most 100 classes or as many as half of the rows -> label; whole
+    numbers with 2 values, or at most 20 values that repeat (at most half as many as rows) -> label; other numbers ->
+    number. Rows without a target are left to `aet.rows`.
 
     Raises `SchemaError` for names and kinds that do not exist or are used twice, `DataError` for a target
     with one class or none.
@@ -247,7 +251,7 @@ def infer(
     if not target:
         raise SchemaError(f"No target was named: say target='...'. {nearest('target', names)}")
     targets = (target,) if isinstance(target, str) else tuple(target)
-    roles = {"id": id, "time": time, "group": group, "weight": weight}
+    roles = {"id": id, "time": time, "until": until, "group": group, "weight": weight}
     told = {"target": targets, **{role: (column,) for role, column in roles.items() if column is not None}}
     told["ignore"] = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     spans = {name: _span(name, columns, names) for name, columns in (groups or {}).items()}
@@ -295,7 +299,7 @@ def infer(
         output, kinds_of = "several", target_kinds(frame, targets, output if isinstance(output, Mapping) else {})
     output = output or output_kind(frame, targets)
     left_out = tuple(column for column in names if column in ignored)
-    schema = Schema(tuple(inputs.values()), targets, output, id, time, group, weight, left_out, kinds_of)
+    schema = Schema(tuple(inputs.values()), targets, output, id, time, group, weight, left_out, kinds_of, until)
     TARGETS[output].learnable(frame, targets)
     return schema
 

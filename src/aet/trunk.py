@@ -91,7 +91,7 @@ class Trunk(nn.Module):
             )
         self.blocks = nn.ModuleList(Block(dim, heads, expansion, dropout, mechanisms, norm) for _ in range(depth))
         self.norm = NORMS[norm](dim)
-        self.pool: AdditivePooling | WordPlaces = AdditivePooling(dim, dim)
+        self.pool: nn.Module = AdditivePooling(dim, dim)
         self.worlds: Tensor | None = None
         """Which world each row of the training batch is from (B,); None if all are of one."""
         self.trims = not attention

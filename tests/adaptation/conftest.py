@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.adaptation.models import make_image, make_label, make_regression, make_special
+from tests.adaptation.models import make_forecast, make_image, make_label, make_regression, make_special
 
 
 def guarded(model):
@@ -36,6 +36,11 @@ def regression():
 @pytest.fixture(scope="session")
 def images():
     yield from guarded(make_image())
+
+
+@pytest.fixture(scope="session")
+def forecast():
+    yield from guarded(make_forecast())
 
 
 def special(method, fixture):

@@ -8,6 +8,7 @@ import torch
 
 import aet
 from aet.batch import Batch
+from aet.cells.words import objects
 from tests.made import quick, shapes
 
 NAMES = np.array(["p", "q", "r"])
@@ -57,6 +58,19 @@ def make_regression():
     return aet.train(frame.drop(columns="y"), target="z", config=quick(epochs=4, dim=16, dropout=0.0))
 
 
+def waves(rows=160, seed=3, shift=0.0, gain=1.0):
+    """Windows of a daily wave with noise, and the six values that follow each."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(30)[None] + rng.integers(0, 6, (rows, 1))
+    x = gain * (10 + np.sin(np.pi * t / 3) + 0.1 * rng.normal(size=t.shape)) + shift
+    future = x[:, 24:] + 0.5 * shift
+    return pd.DataFrame({"past": objects(list(x[:, :24])), "z": objects(list(future))})
+
+
+def make_forecast():
+    return aet.train(waves(), target="z", config=quick(epochs=4, dim=16, dropout=0.0))
+
+
 def make_image():
     return aet.train(shapes(), target="y", config=quick(epochs=3, dim=16, dropout=0.0))
 
@@ -66,6 +80,8 @@ def frame_of(model, rows=96, seed=5, shifted=True):
     if model.output.kind == "number":
         frame = three(rows, seed, shift=1.0 * shifted)
         return frame.assign(z=frame["a"] - 2 * frame["b"]).drop(columns="y")
+    if model.output.kind == "forecast":
+        return waves(rows, seed, shift=1.0 * shifted, gain=1 + 0.5 * shifted)
     if "picture" in model.schema.input_columns:
         frame = shapes(rows, seed)
         return frame.assign(picture=[0.5 * cell + 0.3 if shifted else cell for cell in frame["picture"]])

@@ -107,6 +107,32 @@ def odd_sounds():
     return pd.DataFrame({"clip": objects(cells)})
 
 
+def stretches(rows, seed, series=1):
+    """Waves on a slope, each with a stretch that is missing and some of them shorter."""
+    rng = np.random.default_rng(seed)
+    cells = []
+    for _ in range(rows):
+        t = np.arange(24)[:, None] + rng.integers(0, 8, series)
+        x = rng.normal(50, 5) + 3 * np.sin(np.pi * t / 4) + 0.1 * t + rng.normal(0, 0.5, t.shape)
+        x[rng.integers(0, 24)] = np.nan
+        cells.append((x[:, 0] if series == 1 else x)[rng.integers(0, 6) :])
+    return pd.DataFrame({"past": objects(cells)})
+
+
+def series_example(series=1, **settings):
+    def odd(*columns):
+        return np.array(columns[0]) if series == 1 else np.stack([columns[0]] * series, 1)
+
+    cells = [odd([np.nan] * 24), odd([7.0] * 24), odd([3e38, -3e38, *[50.0] * 22]), odd([51.0]), None]
+    return Example(
+        [InputSpec("past", "series", ("past",))],
+        lambda rows, seed: stretches(rows, seed, series),
+        pd.DataFrame({"past": objects([*cells, odd(np.linspace(0, 1, 90))])}),
+        settings,
+        "series",
+    )
+
+
 EXAMPLES: dict[str, Example] = {
     "number": number_example(),
     "number, single columns": number_example(single=True),
@@ -158,4 +184,9 @@ EXAMPLES: dict[str, Example] = {
         {"mels": 4, "bands": 4, "windows": 8, "stem": 2, "seconds": 0.3, "deltas": True, "loudness": False},
         "audio",
     ),
+    "series": series_example(),
+    "series, side by side": series_example(2, tokens="variate"),
+    "series, patches": series_example(tokens="patch", patch=5, stride=3, normalise="standard"),
+    "series, as they are": series_example(normalise="none", level=False),
+    "series, no level": series_example(level=False, length=30),
 }

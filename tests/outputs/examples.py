@@ -61,6 +61,14 @@ def entities(rows, seed):
     return pd.DataFrame({"tags": objects(cells)})
 
 
+def futures(rows, seed):
+    """Four values, one of them missing in some rows."""
+    rng = np.random.default_rng(seed)
+    cells = rng.normal(300, 20, (rows, 4))
+    cells[rng.random(rows) < 0.2, 1] = np.nan
+    return pd.DataFrame({"next": objects(list(cells))})
+
+
 EXAMPLES: dict[str, Example] = {
     "label": Example(
         ("y",),
@@ -117,5 +125,17 @@ EXAMPLES: dict[str, Example] = {
             pd.DataFrame({"tags": objects([["O"] * 129])}),
         ],
         pd.DataFrame({"tags": objects([["O", "O"], ["O"]])}),
+    ),
+    "forecast": Example(
+        ("next",),
+        futures,
+        [
+            pd.DataFrame({"next": objects([[1.0, 2.0, 3.0]])}),
+            pd.DataFrame({"next": objects([[1.0, 2.0, 3.0, np.inf]])}),
+            pd.DataFrame({"next": objects([[np.nan] * 4])}),
+            pd.DataFrame({"next": objects([None])}),
+            pd.DataFrame({"next": objects(["soon"])}),
+        ],
+        pd.DataFrame({"next": objects([np.full(4, 0.1)] * 5)}),
     ),
 }

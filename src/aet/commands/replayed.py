@@ -22,12 +22,12 @@ def read_parts(model: Model, files: Sequence[Path]) -> list[tuple[str, pd.DataFr
     """The files as the parts of a stream, each read as the training data were; named by file, by path where two files
     have one name.
     """
-    from aet.tables import read_table
+    from aet.series_windows import table_of
 
     names = [file.name for file in files]
     parts = []
     for file, name in zip(files, names, strict=True):
-        frame = read_table(file, header=model.config.data.get("header", "infer"))
+        frame = table_of(file, model.config.data)
         try:
             model.schema.check(frame, need_target=False)
         except SchemaError as error:

@@ -71,6 +71,9 @@ class Output(ElasticModule):
         """
         return []
 
+    def begin(self, values: Mapping[str, Tensor], target: Tensor) -> None:
+        """Weights to start from, once they are made, from encoded training rows; as they are drawn by default."""
+
     def settings(self) -> dict[str, Any]:
         """JSON-able part of what `fit` learned."""
         return {}
@@ -97,6 +100,17 @@ class Output(ElasticModule):
 
     def matches(self, values: Mapping[str, Tensor], target: Tensor) -> None:
         """FeedbackError for targets that are not of these encoded rows; they always are where a row has one answer."""
+
+    def pooling(self, tokens: int) -> nn.Module | None:
+        """What sums up so many tokens, (B, T, dim) -> (B, dim) and weights (B, T); None for the trunk's attention."""
+        return None
+
+    def beside(self, logits: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        """Logits (B, width) with what the encoded rows say of them beside the summary; as they are by default.
+
+        For answers that are measured by their row, as forecasts are by the window that they continue.
+        """
+        return logits
 
     def forward(self, summary: Tensor) -> Tensor:
         """Summary (B, dim) -> logits (B, width).

@@ -200,13 +200,13 @@ def batch_loss(
 
     def forward(tokens: Tensor, mask: Tensor | None, concepts: Tensor | None = own) -> Tensor:
         logits: Tensor = run.model.output(trunk(tokens, mask, concepts=concepts))
-        return logits
+        return run.model.output.beside(logits, batch.values)
 
     parts: list[Tensor] = []
     if run.model.trunk.wide is None:
         logits = forward(tokens, run.mask)
     else:
-        logits = run.model.output(trunk(tokens, run.mask, None, parts, own))
+        logits = run.model.output.beside(run.model.output(trunk(tokens, run.mask, None, parts, own)), batch.values)
     seen = Pass(batch, tokens, run.mask, logits, run.model.output.losses(logits, batch.target), forward)
     for switch in switches:
         seen.losses = switch.losses(run, seen)

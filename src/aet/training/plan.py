@@ -20,7 +20,7 @@ from aet.errors import ConfigError, DataError, SchemaError
 from aet.model import Model
 from aet.rows import check_rows
 from aet.schema import Schema
-from aet.tables import read_table
+from aet.series_windows import table_of
 from aet.training.cost import Rows, afforded
 from aet.training.optimizers import own_rate
 from aet.training.split import split
@@ -91,11 +91,10 @@ class Plan:
     @classmethod
     def of(cls, model: Model, source: Any, old: Any, config: Mapping[str, Any] | str | Path | None) -> Plan:
         """Read, check, split and encode; errors as in `update`."""
-        header = model.config.data.get("header", "infer")
-        frame = read_table(source, header=header)
+        frame = table_of(source, model.config.data)
         refuse_columns(frame, model.schema)
         new = Parts.of(model, frame)
-        known = None if old is None else Parts.of(model, read_table(old, header=header), known=True)
+        known = None if old is None else Parts.of(model, table_of(old, model.config.data), known=True)
         grown = copy.deepcopy(model)
         grown.output.grown = 0
         classes = grown.output.grow(new.train)

@@ -27,6 +27,9 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     where there are classes. Held rows of a class that no training row has are left out, with a SplitWarning: they can
     neither train nor validate.
 
+    With a column `until` of the times at which answers are known, training rows whose answer was not known before the
+    first held row are left out: they would tell of what is held out, as windows of a series do that overlap.
+
     Raises DataError if there are too few rows or groups, or times that cannot be read.
 
     >>> import pandas as pd
@@ -61,11 +64,28 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     chosen = np.zeros(count, dtype=bool)
     chosen[valid] = True
     rows, valid = np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    if times is not None and schema.until is not None and schema.until in frame:
+        rows = known_before(rows, instants(frame[schema.until]), float(times[valid].min()), schema.until)
     for target in classes:
         valid = known_classes(frame[target], rows, valid)
     if schema.output == "tags":
         valid = known_tags(frame[schema.target], rows, valid)
     return rows, valid
+
+
+def known_before(rows: np.ndarray, until: np.ndarray, first: float, name: str) -> np.ndarray:
+    """Those of the `rows` whose answer was known before the time `first`; DataError where none is.
+
+    >>> known_before(np.arange(4), np.array([2.0, 3.0, 4.0, 5.0]), 4.0, "until").tolist()
+    [0, 1, 2]
+    """
+    kept: np.ndarray = rows[until[rows] <= first]
+    if not len(kept):
+        raise DataError(
+            f"No row to train on was answered ({name!r}) before the first row that is held out: expected a table that "
+            "lasts several times as long as answers take. Add earlier rows, or lower train.valid or the horizon."
+        )
+    return kept
 
 
 def known_classes(labels: pd.Series, rows: np.ndarray, valid: np.ndarray) -> np.ndarray:

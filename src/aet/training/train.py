@@ -23,7 +23,7 @@ from aet.ranks import leads
 from aet.rows import check_rows
 from aet.run import load, make_folder, write_history
 from aet.schema import Schema, infer
-from aet.tables import read_table
+from aet.series_windows import windowed
 from aet.training import checkpoint
 from aet.training.display import epoch_bar, say, say_acted, say_rate
 from aet.training.gather import gather
@@ -53,6 +53,8 @@ def train(
     time: str | None = None,
     group: str | None = None,
     weight: str | None = None,
+    until: str | None = None,
+    windows: Mapping[str, Any] | None = None,
     ignore: str | Sequence[str] | None = None,
     output: str | Mapping[str, str] | None = None,
     header: bool | str | None = None,
@@ -71,14 +73,18 @@ def train(
         target: the column to answer; several 0/1 columns for several yes-or-no answers.
         seed: of the split, the weights and the drift; the same seed on the same rows gives the same bits.
         groups: several number columns as one token, `{"s00": ["s00_f0", "s00_f1"]}` or `{"s00": "s00_f0:s00_f7"}`.
-        kinds: column kinds where the inferred ones are wrong: number, category, text, image, words, ignore.
+        kinds: column kinds where the inferred ones are wrong: number, category, text, image, words, series, ignore.
         id: column with one name a row, given back with the answers.
         time: column by which rows are ordered; the latest are held out for validation.
         group: column whose groups are held out as a whole; with `time` too, those that end latest.
         weight: column that says how much a row counts in the loss; 2 is the row given twice, 0 the row left out.
+        until: column of times at which the answers are known, where that is later than `time`: training rows whose
+            answer came after the first row held out are left out, so that nothing of what is held out is seen.
+        windows: how to cut a table of measurements into rows to forecast, `{"lookback": 96, "horizon": 24}`; then
+            `time` and the `target` columns are those of the table (see `aet.windows`).
         ignore: column or columns to leave out.
-        output: kind of the answer where the inferred one is wrong: label, multilabel, number, tags; several for targets
-            of different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
+        output: kind of the answer where the inferred one is wrong: label, multilabel, number, tags, forecast; several
+            for targets of different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
         header: whether a delimited file's first row holds names; found out by itself unless given.
         out: run folder; a run that was interrupted there is taken up again exactly.
         config: settings (`aet.config.Config`) as YAML file or mapping; arguments above may stand there under `data`.
@@ -107,6 +113,8 @@ def train(
         "time": time,
         "group": group,
         "weight": weight,
+        "until": until,
+        "windows": windows,
         "ignore": ignore,
         "output": output,
         "header": header,
@@ -129,8 +137,7 @@ def read_rows(
         if name not in given:
             raise ConfigError(f"The setting data.{name} is unknown. {nearest(name, given)}")
     data = plain({**settings.data, **{name: value for name, value in given.items() if value is not None}})
-    options = dict(data)
-    frame = read_table(source, header=options.pop("header", "infer"))
+    options, frame = windowed(dict(data), source)
     schema = infer(frame, options.pop("target", None), **options)
     return frame, schema, turned_on(settings.model_copy(update={"data": data}), switches or {})
 

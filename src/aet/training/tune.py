@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-COLUMNS = ("groups", "kinds", "id", "time", "group", "weight", "ignore", "output", "header")
+COLUMNS = ("groups", "kinds", "id", "time", "group", "weight", "until", "windows", "ignore", "output", "header")
 JOURNAL, BEST, TRIALS = "tune.journal", "best.yaml", "trials.csv"
 
 

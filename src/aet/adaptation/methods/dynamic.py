@@ -97,8 +97,8 @@ class Dynamic(Method):
             return super().answer(batch)
         with applied(self.state), evaluating(self.model):
             concepts = self.model.concepts(batch.to(self.device))
-            logits: Tensor = self.model.output(self.model.trunk(*made[2:], concepts=concepts)).cpu()
-        return logits
+            logits = self.model.output(self.model.trunk(*made[2:], concepts=concepts))
+            return self.model.output.beside(logits, batch.to(self.device).values).cpu()
 
     def memory(self) -> dict[str, Tensor]:
         """Sum and number of the rows, the window, and whether answers were asked for."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aet.backbones.wrap import wrap
     from aet.ensemble import Ensemble
     from aet.estimators import ElasticClassifier, ElasticRegressor
+    from aet.event_rows import histories
     from aet.folder import predict_folder
     from aet.knowledge import Knowledge
     from aet.model import Model
@@ -37,6 +38,7 @@ _DOORS = {
     "ElasticClassifier": "aet.estimators",
     "ElasticRegressor": "aet.estimators",
     "Ensemble": "aet.ensemble",
+    "histories": "aet.event_rows",
     "Knowledge": "aet.knowledge",
     "Model": "aet.model",
     "Scope": "aet.scope",
@@ -62,6 +64,7 @@ __all__ = [
     "build_stream",
     "elastic_parameters",
     "elasticize",
+    "histories",
     "load",
     "merge",
     "predict_folder",

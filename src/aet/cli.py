@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aet.commands.histories import histories
 from aet.commands.keys import keys
 from aet.commands.options import Data, Json, Run, Seed
 from aet.commands.retrain import retrain
@@ -48,9 +49,11 @@ def train(
     time: Annotated[str | None, typer.Option(help="Column of times: the latest rows are held out.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of groups: whole groups are held out.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column of row weights.")] = None,
+    part: Annotated[str | None, typer.Option(help="Column that says train or valid of each row.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
     output: Annotated[
-        str | None, typer.Option(help="Kind of answer: label, multilabel, number, tags, forecast or several.")
+        str | None,
+        typer.Option(help="Kind of answer: label, multilabel, number, tags, forecast, rank, policy or several."),
     ] = None,
     header: Annotated[bool | None, typer.Option(help="Whether the first row holds names.", show_default="look")] = None,
     switch: Annotated[
@@ -88,6 +91,7 @@ def train(
             "time": time,
             "group": group,
             "weight": weight,
+            "part": part,
             "ignore": ignore,
             "output": options.output(output),
             "header": header,
@@ -360,6 +364,7 @@ def demo(
 
 
 app.command(epilog="Example: aet serve runs/gas --port 8000")(serve)
+app.command(epilog="Example: aet histories events.csv --user user --item item --time time --out rows.jsonl")(histories)
 app.command(epilog="Example: aet retrain runs/gas --store runs/gas/store.db --promote")(retrain)
 app.command(epilog="Example: aet versions runs/gas --promote 2")(versions)
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from aet.answering import Answering
+from aet.attention.beside import stand_beside
 from aet.attention.chosen import own_draws
 from aet.attention.state import ElasticState, active, applied, elastic_modules, name_elastic
 from aet.batch import Batch
-from aet.cells import CELLS
+from aet.cells import CELLS, TARGETS
 from aet.config import Config
 from aet.errors import ConfigError, DataError
 from aet.graph.cells import Concepts
@@ -26,6 +27,7 @@ from aet.grown import grow
 from aet.inputs import INPUTS, Input
 from aet.inputs.category import CategoryInput
 from aet.inputs.gate import ColumnGate
+from aet.last_place import last_place
 from aet.members import MemberTrunk
 from aet.outputs import OUTPUTS, Output
 from aet.places import word_places
@@ -107,6 +109,7 @@ class Model(Answering, nn.Module):
 
     def build(self) -> Model:
         """Make the weights, once every size is known."""
+        self.output.meet(dict(self.parts()))
         for _, part in self.parts():
             part.build()
         settings = self.config.model
@@ -132,6 +135,8 @@ class Model(Answering, nn.Module):
             self.trunk.pool = word_places(self, bool(wide))
         elif (pooling := self.output.pooling(tokens)) is not None:
             self.trunk.pool = pooling
+        elif self.output.reads == "last":
+            self.trunk.pool = last_place(self, str(TARGETS[self.output.kind].reads), bool(wide))
         cost = self.config.columns.gate
         self.gate = ColumnGate(self.owners(), self.dim, cost) if cost else None
         if self.config.graph is not None or self.config.rules:
@@ -216,8 +221,9 @@ class Model(Answering, nn.Module):
         with applied(self.simulated(batch) if simulating else active()):
             alone = len(self.inputs) == 1
             read = [(part, batch.values[name]) for name, part in self.parts()]
-            pairs = [part(values) if alone else part.seen(values) for part, values in read]
+            pairs = [part(values) if alone else part.tokens_of(values) for part, values in read]
         tokens = torch.cat([tokens for tokens, _ in pairs], 1)
+        stand_beside(self.beside(batch))
         if self.gate is not None:
             tokens = self.gate(tokens)
         if all(mask is None for _, mask in pairs):
@@ -228,6 +234,15 @@ class Model(Answering, nn.Module):
     def concepts(self, batch: Batch) -> Tensor | None:
         """Numbers (B, T) of what the tokens hold, as a graph or rules speak of it; None without them."""
         return None if self.knowing is None else self.knowing(batch.values)
+
+    def beside(self, batch: Batch) -> dict[str, Tensor]:
+        """What the inputs know of their tokens, (B, T, ...) by name; 0 for tokens of inputs that do not know it."""
+        known = [(len(part.token_names()), part.beside(batch.values[name])) for name, part in self.parts()]
+        found: dict[str, Tensor] = {}
+        for name, like in {name: figures[name] for _, figures in known for name in figures}.items():
+            every = [f.get(name, like.new_zeros(len(like), count, *like.shape[2:])) for count, f in known]
+            found[name] = torch.cat(every, 1)
+        return found
 
     @torch.no_grad()
     def simulated(self, batch: Batch) -> ElasticState | None:

@@ -1,4 +1,4 @@
-"""Columns and what they mean: inputs of several kinds, the target, and the roles id, time, group and weight."""
+"""Columns and what they mean: inputs of several kinds, the target, and roles (id, time, until, group, weight, part)."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ class Schema:
     ignored: tuple[str, ...] = ()
     target_kinds: tuple[str, ...] = ()
     until: str | None = None
+    part: str | None = None
 
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
@@ -123,16 +124,18 @@ class Schema:
 
     @property
     def roles(self) -> dict[str, str]:
-        """The declared roles among id, time, until, group and weight, each with its column."""
-        roles = {"id": self.id, "time": self.time, "until": self.until, "group": self.group, "weight": self.weight}
+        """The declared roles among id, time, until, group, weight and part, each with its column."""
+        names = ("id", "time", "until", "group", "weight", "part")
+        roles: dict[str, str | None] = {name: getattr(self, name) for name in names}
         return {role: column for role, column in roles.items() if column is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts and texts, ready for JSON."""
         plain = asdict(self)
         inputs = [{**spec, "columns": list(spec["columns"])} for spec in plain["inputs"]]
-        del plain["target_kinds"]
-        kinds = {"target_kinds": list(self.target_kinds)} if self.target_kinds else {}
+        del plain["target_kinds"], plain["part"]
+        kinds: dict[str, Any] = {"target_kinds": list(self.target_kinds)} if self.target_kinds else {}
+        kinds |= {"part": self.part} if self.part else {}
         return {**plain, "inputs": inputs, "targets": list(self.targets), "ignored": list(self.ignored), **kinds}
 
     @classmethod
@@ -209,6 +212,7 @@ def infer(
     group: str | None = None,
     weight: str | None = None,
     until: str | None = None,
+    part: str | None = None,
     ignore: Sequence[str] = (),
     output: str | Mapping[str, str] | None = None,
 ) -> Schema:
@@ -216,7 +220,8 @@ def infer(
 
     Kinds, first rule that fits: no value in any row -> left out; booleans, pandas categories -> category;
     numbers, dates and durations -> number (small whole numbers too; dates become seconds, see `aet.rows`);
-    lists of texts -> words; lists of numbers, as JSON texts too -> series; 2-D or 3-D arrays and PIL images ->
+    lists of texts -> words; lists of numbers, as JSON texts too -> series; lists of dicts with an
+    item -> events; 2-D or 3-D arrays and PIL images ->
     image; pairs of a rate and an array, and dicts of them -> audio; at least 90 % of the cells parse as numbers ->
     number; other objects -> left out; texts that end like image or sound files -> image or audio if such a file
     exists, else left out; more than half of the rows (or 200) distinct and 3 words or more on average -> text; all
@@ -251,7 +256,7 @@ def infer(
     if not target:
         raise SchemaError(f"No target was named: say target='...'. {nearest('target', names)}")
     targets = (target,) if isinstance(target, str) else tuple(target)
-    roles = {"id": id, "time": time, "until": until, "group": group, "weight": weight}
+    roles = {"id": id, "time": time, "until": until, "group": group, "weight": weight, "part": part}
     told = {"target": targets, **{role: (column,) for role, column in roles.items() if column is not None}}
     told["ignore"] = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     spans = {name: _span(name, columns, names) for name, columns in (groups or {}).items()}
@@ -299,7 +304,7 @@ def infer(
         output, kinds_of = "several", target_kinds(frame, targets, output if isinstance(output, Mapping) else {})
     output = output or output_kind(frame, targets)
     left_out = tuple(column for column in names if column in ignored)
-    schema = Schema(tuple(inputs.values()), targets, output, id, time, group, weight, left_out, kinds_of, until)
+    schema = Schema(tuple(inputs.values()), targets, output, id, time, group, weight, left_out, kinds_of, until, part)
     TARGETS[output].learnable(frame, targets)
     return schema
 

@@ -19,6 +19,7 @@ from aet.attention.norms import NORMS, ElasticAffine
 from aet.attention.state import ElasticModule, ElasticState, active, applied
 from aet.config import ModelConfig
 from aet.errors import ConfigError, nearest
+from aet.last_place import LastPlace
 from aet.places import WordPlaces, spread, used
 from aet.schema import InputSpec
 from aet.wide import Wide, single_columns
@@ -30,7 +31,7 @@ DYNAMIC = "dynamic"
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)) (Xiong et al. 2020, 2002.04745: the pre-norm form).
 
-    x (B, T, dim), bias (B, 1, 1, T) boolean -> (B, T, dim)
+    x (B, T, dim), bias (B, 1, 1, T) or (B, 1, T, T) boolean -> (B, T, dim)
     """
 
     def __init__(
@@ -50,9 +51,19 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None = None, given: Mapping[str, Any] | None = None) -> Tensor:
-        """One block; `given` is what mechanisms may read beside the tokens."""
-        mask = None if bias is None else bias[:, 0, 0]
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        given: Mapping[str, Any] | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """One block.
+
+        `given` is what mechanisms may read beside the tokens; `mask` (B, T) says which tokens are real where the bias
+        says more than that.
+        """
+        mask = bias[:, 0, 0] if mask is None and bias is not None else mask
         x = x + self.dropout(self.attention(self.norm_attention(x, mask), bias, given))
         out: Tensor = x + self.dropout(self.mlp(self.norm_mlp(x, mask)))
         return out
@@ -63,7 +74,8 @@ class Trunk(nn.Module):
 
     tokens (B, T, dim), mask (B, T) boolean, True where a token is real -> summary (B, dim)
 
-    With `WordPlaces` in the place of the pooling it gives the words' last tokens instead, (B, W, dim + 1).
+    With `WordPlaces` in the place of the pooling it gives the words' last tokens instead, (B, W, dim + 1); with
+    `LastPlace` the last token of an input, and in training those of all its places, (B, W, dim).
     Without blocks (depth 0) the tokens are pooled as they come. ConfigError for mechanisms of attention then.
 
     >>> import torch
@@ -144,6 +156,10 @@ class Trunk(nn.Module):
             return places.words(spread(kept, some), mask)
         members = None if self.wide is None else self.wide(tokens, mask)  # (B, k, dim)
         last = self.normed(tokens, mask, taps, concepts)
+        if isinstance(self.pool, LastPlace) and self.training:
+            if taps is not None:
+                taps.append(self.pool(last)[0][:, None])
+            return self.pool.every(last)
         summary: Tensor = self.pool(last, mask)[0]
         if self.wide is not None and members is not None:
             if parts is not None:
@@ -161,10 +177,10 @@ class Trunk(nn.Module):
         concepts: Tensor | None = None,
     ) -> Tensor:
         """The last tokens (B, T, dim) behind the last norm; `taps` collects each block's."""
-        bias = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
+        bias = self.bias(mask)
         given = self.known(concepts)
         for block in self.blocks:
-            tokens = block(tokens, bias, given)
+            tokens = block(tokens, bias, given, mask)
             if taps is not None:
                 taps.append(tokens)
         out: Tensor = self.norm(tokens, mask)
@@ -173,6 +189,12 @@ class Trunk(nn.Module):
     def known(self, concepts: Tensor | None) -> dict[str, Any]:
         """What mechanisms may read of the tokens' concepts (B, T)."""
         return {} if self.facts is None or concepts is None else self.facts(concepts)
+
+    def bias(self, mask: Tensor | None) -> Tensor | None:
+        """Who sees whom: the real tokens, (B, 1, 1, T), or as the reading of the last place wants it, (B, 1, T, T)."""
+        if isinstance(self.pool, LastPlace):
+            return self.pool.bias(mask)
+        return None if mask is None else mask[:, None, None, :]
 
     def simulated(self, dynamic: StateNetwork, tokens: Tensor, mask: Tensor | None) -> ElasticState:
         """While training: the state that a batch calls for, one for each world."""
@@ -224,7 +246,7 @@ class Trunk(nn.Module):
         Attention rollout (Abnar and Zuidema 2020, 2005.00928): the product of ½(A + I) over the blocks, A the
         head-averaged weights, read through the pooling weights. Of a wide path it knows nothing.
         """
-        bias = None if mask is None else mask[:, None, None, :]
+        bias = self.bias(mask)
         eye = torch.eye(tokens.shape[1], device=tokens.device, dtype=tokens.dtype)
         rolled = eye.expand(tokens.shape[0], -1, -1)  # (B, T, T)
         if isinstance(self.pool, WordPlaces):
@@ -234,7 +256,7 @@ class Trunk(nn.Module):
             assert isinstance(block, Block)
             weights = block.attention.weights(block.norm_attention(tokens), bias, given).mean(1)
             rolled = 0.5 * (weights + eye) @ rolled
-            tokens = block(tokens, bias, given)
+            tokens = block(tokens, bias, given, mask)
         _, pooled = self.pool(self.norm(tokens), mask)  # (B, T)
         return F.normalize((pooled[:, None] @ rolled).squeeze(1), p=1, dim=-1)
 

@@ -65,7 +65,7 @@ def noise(module, seed=0):
 
 
 def test_usable_are_those_that_read_what_a_layer_has():
-    assert usable() == sorted(USABLE)
+    assert usable() == sorted([*USABLE, "decay"])  # which reads times, where an input gives them
 
 
 @pytest.mark.parametrize("mask", [None, masked()], ids=["whole", "masked"])
@@ -188,7 +188,7 @@ def test_combining_nothing_is_nothing():
     ("attention", "message"),
     [
         ({"smax": {}}, "no mechanism 'smax' for model.attention. Did you mean 'ssmax'.*'dynamic'"),
-        ({"decay": {}}, "'decay' reads times, which an attention layer is not given.*'context_gate'"),
+        ({"key_weights": {}}, "'key_weights' reads weights, which an attention layer is not given.*'context_gate'"),
         ({"gate": {"width": 2}}, "'gate' has no settings"),
         ({"dynamic": {"hiden": 2}}, "no setting 'hiden'. Did you mean 'hidden'"),
         ({"dynamic": {"share": 2.0}}, "share.*from 0 to 1"),

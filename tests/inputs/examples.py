@@ -133,6 +133,38 @@ def series_example(series=1, **settings):
     )
 
 
+def histories(rows, seed):
+    """Up to seven events: an item, most with a time, a price and a shelf."""
+    rng = np.random.default_rng(seed)
+    cells = []
+    for _ in range(rows):
+        times = np.sort(rng.integers(0, 10**6, rng.integers(0, 8))).astype(float)
+        cells.append(
+            [
+                {
+                    "item": int(rng.integers(12)),
+                    "time": None if rng.random() < 0.1 else float(time),
+                    **({"price": float(rng.normal(5, 2))} if rng.random() < 0.8 else {}),
+                    "shelf": str(rng.choice(["north|top", "south", "top"])),
+                }
+                for time in times
+            ]
+        )
+    return pd.DataFrame({"history": objects(cells)})
+
+
+def odd_histories():
+    cells = [
+        [],
+        [{"item": "unheard of", "time": 1e12, "price": 3e38, "shelf": "moon"}],
+        [{"item": 3, "time": None}] * 40,
+        [{"item": 1, "time": 0.0, "price": "dear"}, {"item": 1, "time": 0.0, "shelf": ["top", "south"]}],
+    ]
+    return pd.DataFrame({"history": objects(cells)})
+
+
+ITEMS = [{"item": i, "title": f"The {w} of {WORDS[i % 3]}", "year": 1990 + i} for i, w in enumerate(WORDS * 2)]
+
 EXAMPLES: dict[str, Example] = {
     "number": number_example(),
     "number, single columns": number_example(single=True),
@@ -189,4 +221,12 @@ EXAMPLES: dict[str, Example] = {
     "series, patches": series_example(tokens="patch", patch=5, stride=3, normalise="standard"),
     "series, as they are": series_example(normalise="none", level=False),
     "series, no level": series_example(level=False, length=30),
+    "events": Example([InputSpec("history", "events", ("history",))], histories, odd_histories(), {"length": 6}),
+    "events, with items": Example(
+        [InputSpec("history", "events", ("history",))],
+        histories,
+        odd_histories(),
+        {"length": 6, "items": ITEMS},
+        "events",
+    ),
 }

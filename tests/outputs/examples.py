@@ -69,6 +69,11 @@ def futures(rows, seed):
     return pd.DataFrame({"next": objects(list(cells))})
 
 
+def items(rows, seed):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({"next": pd.Series(rng.choice(["a", "b", "c", "d", "7"], rows), dtype=object)})
+
+
 EXAMPLES: dict[str, Example] = {
     "label": Example(
         ("y",),
@@ -137,5 +142,11 @@ EXAMPLES: dict[str, Example] = {
             pd.DataFrame({"next": objects(["soon"])}),
         ],
         pd.DataFrame({"next": objects([np.full(4, 0.1)] * 5)}),
+    ),
+    "rank": Example(
+        ("next",),
+        items,
+        [pd.DataFrame({"next": ["a", "unheard of"]}), pd.DataFrame({"next": [None]}, dtype=object)],
+        pd.DataFrame({"next": ["a"] * 5}),
     ),
 }

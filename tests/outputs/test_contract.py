@@ -40,7 +40,7 @@ def fitted(kind, settings=None):
 def given_to(kind, rows=16, seed=1, dtype=torch.float32):
     """What the output reads: summaries, or words' tokens with their marks."""
     generator = torch.Generator().manual_seed(seed)
-    if OUTPUTS[kind].reads == "summary":
+    if OUTPUTS[kind].reads in ("summary", "last"):
         return torch.randn(rows, DIM, generator=generator, dtype=dtype)
     tokens = torch.randn(rows, MOST, DIM, generator=generator, dtype=dtype)
     lengths = torch.randint(1, 9, (rows, 1), generator=generator)
@@ -261,7 +261,7 @@ def test_a_mixture_of_the_same_answers_is_that_answer(kind):
     said = [output.answers(z, proba=True) for output, z in ((part, logits), (own, heard))]
     pooled = own.answers(own.pooled(torch.stack([heard, heard, heard])), proba=True)
     pd.testing.assert_frame_equal(said[1], said[0], rtol=1e-4, atol=1e-5)
-    if kind in ("label", "multilabel", "tags"):
+    if kind in ("label", "multilabel", "tags", "rank"):
         pd.testing.assert_frame_equal(pooled, said[0], rtol=1e-4, atol=1e-5)
     for column in set(pooled) - {"confidence", "lower", "upper"}:
         if "price_" not in column:  # the interval of a mixture is even about its mean

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from aet.attention.attend import attend
+from aet.attention.beside import beside
 from aet.attention.entropy import attention_entropy
 from aet.attention.mechanisms import MECHANISMS, Dials, Mechanism, combine, readable, reads
 from aet.errors import ConfigError
 
-GIVEN = ("query", "key", "value", "tokens", "lengths", "entropy", "context")
-"""What a self-attention layer can offer them."""
+GIVEN = ("query", "key", "value", "tokens", "lengths", "entropy", "context", "times")
+"""What a self-attention layer can offer them; times where an input gives them (`aet.attention.beside`)."""
 
 
 class Mechanisms(nn.ModuleDict):
@@ -67,6 +68,7 @@ class Mechanisms(nn.ModuleDict):
         inputs = Offered(tokens, query, key, value, bias)
         inputs.made.update(given or {})
         dials = combine(*(one(**inputs.to(one)) for one in mechanisms if one.gives == "dials"))
+        dials.pop("causal", None)  # who sees whom is in the bias
         if bias is not None:
             dials = combine(dials, Dials(bias=bias))
         if not gated:
@@ -92,6 +94,7 @@ class Offered:
             "lengths": self.lengths,
             "context": self.context,
             "entropy": self.entropy,
+            "times": lambda: beside("times", len(self.made["tokens"])),
         }
         for name in readable(one):
             if name in makers and name not in self.made:

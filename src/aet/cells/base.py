@@ -36,16 +36,15 @@ class Cells(ABC):
     """Whether a cell is one value of a table, which says little without the others."""
     grouped: ClassVar[bool] = False
     """Whether several columns may be one input."""
+    measure: ClassVar[str] = ""
+    """What `measured` gives, in a word; empty where the cells are numbers or categories themselves."""
+    datatype: ClassVar[str] = "BYTES"
+    """What a cell is in the Open Inference Protocol."""
 
     @classmethod
     def recognises(cls, filled: Column[Any]) -> bool:
         """Whether these objects, none of them missing, are of this kind; not where dtypes or texts tell."""
         return False
-
-    measure: ClassVar[str] = ""
-    """What `measured` gives, in a word; empty where the cells are numbers or categories themselves."""
-    datatype: ClassVar[str] = "BYTES"
-    """What a cell is in the Open Inference Protocol."""
 
     @classmethod
     @abstractmethod

@@ -116,7 +116,7 @@ class Input(ElasticModule):
         there = self.there(values)
         return values if there is None else values[there]
 
-    def seen(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+    def tokens_of(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """`forward` for rows of which some lack the input: no token of theirs is real."""
         there = self.there(values)
         if there is None:
@@ -139,6 +139,10 @@ class Input(ElasticModule):
     def held(self, values: Tensor) -> Tensor | None:
         """The place of the value that each token holds, (B, T)."""
         return None
+
+    def beside(self, values: Tensor) -> dict[str, Tensor]:
+        """Figures of each token (B, T, ...) that mechanisms and outputs may read, by name (`aet.attention.beside`)."""
+        return {}
 
     def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
         """What stands behind each token, for training that hides some and asks for it.

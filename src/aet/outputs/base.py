@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from aet.errors import ConfigError, FeedbackError
 from aet.members import MemberHeads, for_each_member
 from aet.registry import Registry
 from aet.schema import Schema
+
+if TYPE_CHECKING:
+    from aet.inputs.base import Input
 
 OUTPUTS: Registry[type[Output]] = Registry("output kind")
 
@@ -36,7 +39,8 @@ class Output(ElasticModule):
     probable: ClassVar[bool] = True
     """Whether `confidence` is a probability of being right."""
     reads: ClassVar[str] = "summary"
-    """What `forward` takes: the trunk's "summary" (B, dim), or its "tokens" at the words' places (`aet.places`)."""
+    """What `forward` takes: the trunk's "summary" (B, dim), its "tokens" at the words' places (`aet.places`), or the
+    "last" token of an input, in training the tokens of all its places (`aet.last_place`)."""
     head: nn.Linear | MemberHeads
 
     def __init__(self, targets: Sequence[str], dim: int) -> None:
@@ -60,6 +64,11 @@ class Output(ElasticModule):
     def build(self, members: int = 1) -> None:
         """Make the head, or one for each of several members, once the width is known."""
         self.head = nn.Linear(self.dim, self.width) if members == 1 else MemberHeads(members, self.dim, self.width)
+
+    def meet(self, parts: Mapping[str, Input]) -> None:
+        """See the model's inputs by name, before any weights are made, for an output that shares some with one of them;
+        nothing to do by default.
+        """
 
     grown: int = 0
     """How many of the logits, the last ones, `grow` has added since the output was made or loaded."""

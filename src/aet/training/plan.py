@@ -29,6 +29,7 @@ FASTER = 2.0
 """The rate of an update over that of the training."""
 WITH_ROWS: dict[str, dict[str, Any]] = {}
 WITHOUT_ROWS: dict[str, dict[str, Any]] = {"moment_replay": {}}
+AT_EACH_PLACE: dict[str, dict[str, Any]] = {"lwf": {}}
 """Switches that are on by default where rows are kept, and where they are not."""
 
 
@@ -166,7 +167,8 @@ def update_config(model: Model, given: Mapping[str, Any] | str | Path | None, ne
             "model's. Train anew to change it."
         )
     own, asked = model.config.train.model_dump(), dict(chosen.get("train", {}))
-    switches = asked.get("switches", WITH_ROWS if model.reservoir else WITHOUT_ROWS)
+    without = AT_EACH_PLACE if model.output.reads == "last" else WITHOUT_ROWS
+    switches = asked.get("switches", WITH_ROWS if model.reservoir else without)
     epochs, worlds = afforded(model, retrained_on(model, new), rows, switches)
     epochs = asked.get("epochs", epochs)
     rate = model.report.get("lr") or own_rate(model.config.train)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ import pandas as pd
 from aet.cells.number import parse_numbers
 from aet.errors import DataError
 from aet.schema import Schema
+
+if TYPE_CHECKING:
+    from aet.outputs import Output
 
 
 class SplitWarning(UserWarning):
@@ -21,8 +25,9 @@ class SplitWarning(UserWarning):
 def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the training and of the validation rows.
 
-    With a time column the latest rows are held out (rows without a time are trained on); with a group column whole
-    groups are, so that no group is on both sides; with both, whole groups from the one that ends latest on, as many
+    A part column says which they are. With a time column the latest rows are held out (rows without a time are
+    trained on); with a group column whole groups are, so that no group is on both sides; with both, whole groups from
+    the one that ends latest on, as many
     as come nearest to the share, so that no group ends later than a held one. Else rows are drawn, class by class
     where there are classes. Held rows of a class that no training row has are left out, with a SplitWarning: they can
     neither train nor validate.
@@ -44,6 +49,8 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     if count < 4:
         raise DataError(f"Training needs at least 4 usable rows, got {count}. Add rows.")
     held = min(max(1, round(share * count)), count - 1)
+    if schema.part is not None and schema.part in frame:
+        return told_parts(frame[schema.part])
     times = instants(frame[schema.time]) if schema.time is not None and schema.time in frame else None
     groups = frame[schema.group] if schema.group is not None and schema.group in frame else None
     classes = [target for target in schema.targets if schema.kind_of(target) == "label"]
@@ -88,6 +95,27 @@ def known_before(rows: np.ndarray, until: np.ndarray, first: float, name: str) -
     return kept
 
 
+def told_parts(parts: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of "train" and of "valid"; DataError for any other part, such as test rows that were left in.
+
+    >>> told_parts(pd.Series(["train", "valid", "train"]))
+    (array([0, 2]), array([1]))
+    """
+    wrong = ~parts.isin(["train", "valid"])
+    if wrong.any():
+        raise DataError(
+            f"The part column {parts.name!r} says which rows are held out: expected 'train' or 'valid' in each row, "
+            f"got {parts[wrong].iloc[0]!r:.40} in {int(wrong.sum())} rows. Leave those rows out."
+        )
+    rows, held = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "valid")
+    if not len(rows) or not len(held):
+        raise DataError(
+            f"The part column {parts.name!r} has {len(rows)} rows of 'train' and {len(held)} of 'valid': expected some "
+            "of each. Leave the part undeclared, and a share of the rows is held out."
+        )
+    return rows, held
+
+
 def known_classes(labels: pd.Series, rows: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Those of the `valid` rows whose class some training row has."""
     texts = labels.astype(str)
@@ -96,6 +124,15 @@ def known_classes(labels: pd.Series, rows: np.ndarray, valid: np.ndarray) -> np.
         return valid
     new = sorted(texts.iloc[valid[~known]].unique())
     return without_new(valid, known, "The classes {} of the target " + repr(labels.name), new)
+
+
+def answerable(output: Output, frame: pd.DataFrame, valid: np.ndarray) -> np.ndarray:
+    """Those of the `valid` rows whose answer the output can give; most are left out before, by what the rows show."""
+    _, known = output.encode_known(frame.iloc[valid])
+    if known.all():
+        return valid
+    new = sorted({str(cell) for cell in frame[output.targets[0]].iloc[valid[~known]]})
+    return without_new(valid, known, f"The answers {{}} of the target {output.targets[0]!r}", new)
 
 
 def without_new(valid: np.ndarray, known: np.ndarray, what: str, new: Sequence[str]) -> np.ndarray:

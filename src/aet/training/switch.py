@@ -109,7 +109,7 @@ class Switch:
     monitors: ClassVar[str] = "loss"
     """What should choose the best epoch where the settings leave it open: "loss", or "metric" or "agreement" where
     wrong labels among the validation rows make the loss punish a model for being sure of the right answer."""
-    reads: ClassVar[tuple[str, ...]] = ("summary", "tokens")
+    reads: ClassVar[tuple[str, ...]] = ("summary", "tokens", "last")
     """Outputs beside which it makes sense, by what they read (`Output.reads`)."""
     holds_inputs: ClassVar[bool] = False
     """Whether what makes tokens of columns stays as it is while it is on."""
@@ -187,7 +187,7 @@ def refuse_unsuited(switches: Sequence[Switch], model: Model) -> None:
         if model.output.reads not in switch.reads:
             raise ConfigError(
                 f"The switch {switch.name!r} reads one summary a row, and the output {model.output.kind!r} answers for "
-                "each word: expected another kind of output. Turn it off."
+                "each word or place: expected another kind of output. Turn it off."
             )
 
 

@@ -33,7 +33,7 @@ from aet.training.parts import Switches, known_beforehand, turned_on, without
 from aet.training.pretrain import PRETRAINED
 from aet.training.reservoir import Reservoir
 from aet.training.schedule import SCHEDULES
-from aet.training.split import split
+from aet.training.split import answerable, split
 from aet.training.switch import switched_on
 from aet.training.switches.ewc import FISHER, fisher
 from aet.training.tracking import Track, Tracking, flat, followed
@@ -55,6 +55,7 @@ def train(
     weight: str | None = None,
     until: str | None = None,
     windows: Mapping[str, Any] | None = None,
+    part: str | None = None,
     ignore: str | Sequence[str] | None = None,
     output: str | Mapping[str, str] | None = None,
     header: bool | str | None = None,
@@ -74,6 +75,7 @@ def train(
         seed: of the split, the weights and the drift; the same seed on the same rows gives the same bits.
         groups: several number columns as one token, `{"s00": ["s00_f0", "s00_f1"]}` or `{"s00": "s00_f0:s00_f7"}`.
         kinds: column kinds where the inferred ones are wrong: number, category, text, image, words, series, ignore.
+        kinds: column kinds where the inferred ones are wrong: number, category, text, image, words, events, ignore.
         id: column with one name a row, given back with the answers.
         time: column by which rows are ordered; the latest are held out for validation.
         group: column whose groups are held out as a whole; with `time` too, those that end latest.
@@ -85,6 +87,10 @@ def train(
         ignore: column or columns to leave out.
         output: kind of the answer where the inferred one is wrong: label, multilabel, number, tags, forecast; several
             for targets of different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
+        part: column that says of each row whether it is in "train" or in "valid", which is held out.
+        ignore: column or columns to leave out.
+        output: kind of the answer where the inferred one is wrong: label, multilabel, number, tags, rank; several for
+            targets of different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
         header: whether a delimited file's first row holds names; found out by itself unless given.
         out: run folder; a run that was interrupted there is taken up again exactly.
         config: settings (`aet.config.Config`) as YAML file or mapping; arguments above may stand there under `data`.
@@ -115,6 +121,7 @@ def train(
         "weight": weight,
         "until": until,
         "windows": windows,
+        "part": part,
         "ignore": ignore,
         "output": output,
         "header": header,
@@ -188,7 +195,8 @@ def train_on(
         with own_random():
             torch.manual_seed(settings.seed)
             made = Model(chosen, settings).fit_columns(checked.frame.iloc[rows])
-        train_rows, valid_rows = (made.encode(checked.frame.iloc[index], target=True) for index in (rows, held))
+        fit_to = answerable(made.output, checked.frame, held)
+        train_rows, valid_rows = (made.encode(checked.frame.iloc[index], target=True) for index in (rows, fit_to))
         return made, train_rows, valid_rows
 
     model, train_rows, valid_rows = fresh(config)

@@ -53,7 +53,7 @@ class Lwf(Switch):
 
 def apart(output: Output, old: Tensor, new: Tensor, temperature: float = 1.0) -> Tensor:
     """`distance` under an output's kind; of tags the output's own, whose words it knows."""
-    if output.reads == "tokens":
+    if output.reads != "summary":
         return output.distance(new, old, temperature)
     return distance(output.kind, old, new, temperature, output.grown)
 

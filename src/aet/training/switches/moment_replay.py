@@ -33,6 +33,7 @@ class MomentReplay(Switch):
     holds_inputs = True
     defaults: ClassVar[dict[str, Any]] = {"alpha": 1.0, "rows": 64}
     excludes = ("unfreeze",)
+    reads: ClassVar[tuple[str, ...]] = ("summary", "tokens")
 
     def begin(self, run: Run) -> None:
         """Keep trunk and head as they are, and freeze the inputs; the same again when a run is taken up."""

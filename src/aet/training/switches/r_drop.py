@@ -42,7 +42,7 @@ class RDrop(Switch):
         difference = 0.5 * (seen.again(run, logits) - seen.losses)
         self.calls += 1
         output = run.model.output
-        if output.reads == "tokens":
+        if output.reads != "summary":
             apart = 0.25 * (output.distance(seen.logits, logits) + output.distance(logits, seen.logits))
         else:
             apart = over_members(disagreement(output.kind, seen.logits, logits))

@@ -14,6 +14,7 @@ import aet
 from aet.config import Config
 from aet.inputs.number import NumberSettings
 from aet.inputs.text import TextInput, TextSettings
+from aet.outputs.sequence import SequenceSettings
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
 
@@ -45,7 +46,7 @@ def test_serving(files):
 
 
 def test_settings(tmp_path):
-    block, columns, text = blocks("yaml")
+    block, columns, text, sequence = blocks("yaml")
     (tmp_path / "settings.yaml").write_text(block, encoding="utf-8")
     settings = Config.read(tmp_path / "settings.yaml")
     assert (settings.model.dim, settings.data["time"]) == (96, "when")
@@ -57,6 +58,8 @@ def test_settings(tmp_path):
     assert TextInput.chosen(Config.read(tmp_path / "text.yaml").inputs["text"]) == TextSettings(
         backbone="minilm", rate=0.1, tuning="full", max_pieces=128, windows=1
     )
+    (tmp_path / "sequence.yaml").write_text(sequence, encoding="utf-8")
+    assert SequenceSettings.checked("output", Config.read(tmp_path / "sequence.yaml").output).beam == 4
 
 
 def test_sound(tmp_path, monkeypatch):

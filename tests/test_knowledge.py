@@ -26,6 +26,13 @@ def test_a_text_is_found_by_its_meaning(embed):
     assert (found["similarity"].to_numpy()[::2] >= found["similarity"].to_numpy()[1::2]).all()
 
 
+def test_questions_are_given_what_was_found(embed):
+    knowledge = Knowledge(TEXTS, embed)
+    assert knowledge.beside(["I forgot my login"]) == [f"I forgot my login\n{TEXTS[0]}"]
+    assert [text.count("\n") for text in knowledge.beside(["a", "b"], 2)] == [2, 2]
+    assert knowledge.beside([]) == []
+
+
 def test_search_is_what_a_loop_over_cosines_gives(embed):
     questions = ["a password", "a shop", "days"]
     found = Knowledge(TEXTS, embed).search(questions, 3)

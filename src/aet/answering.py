@@ -29,8 +29,8 @@ class Answering:
 
     if TYPE_CHECKING:
 
-        def encode(self, frame: pd.DataFrame) -> Any:
-            """Checked rows as `logits` takes them."""
+        def encode(self, frame: pd.DataFrame, target: bool = False) -> Any:
+            """Checked rows as `logits` takes them, with their answers if `target`."""
 
         def logits(self, batch: Any) -> Tensor:
             """Logits (B, width) on the CPU."""
@@ -44,9 +44,9 @@ class Answering:
     def predict(self, source: Any, proba: bool = False) -> pd.DataFrame:
         """One answer a row, in order: id, prediction, confidence, problem (and `p_{class}` columns with `proba`).
 
-        Of a tagger the prediction is the list of tags, and `entities` lists what they name. Of a forecast it is the
-        list of the values to come, with `lower` and `upper`; a model trained with `windows` takes a table of
-        measurements and forecasts what follows its end.
+        Of a tagger the prediction is the list of tags, and `entities` lists what they name; of a writer it is the text.
+        Of a forecast it is the list of the values to come, with `lower` and `upper`; a model trained with `windows`
+        takes a table of measurements and forecasts what follows its end.
 
         A row that cannot be used has no prediction; its `problem` says why. Files are read in pieces, so that memory
         stays bounded; `predict_iter` gives the pieces.
@@ -98,7 +98,7 @@ class Answering:
                 f"No row of {len(known)} has an answer that this {self.noun} can give. Is "
                 f"{', '.join(self.schema.targets)!r} what it was trained on?"
             )
-        metrics = self.output.metrics(self.logits(self.encode(checked.frame[known])), target)
+        metrics = self.output.metrics(self.logits(self.encode(checked.frame[known], target=True)), target)
         counts = {"rows": known.sum(), "left_out": len(checked.problems), "unknown": (~known).sum()}
         return {**metrics, **{name: float(count) for name, count in counts.items()}}
 

@@ -53,7 +53,9 @@ def train(
     ignore: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
     output: Annotated[
         str | None,
-        typer.Option(help="Kind of answer: label, multilabel, number, tags, forecast, rank, policy or several."),
+        typer.Option(
+            help="Kind of answer: label, multilabel, number, tags, forecast, rank, policy, sequence or several."
+        ),
     ] = None,
     header: Annotated[bool | None, typer.Option(help="Whether the first row holds names.", show_default="look")] = None,
     switch: Annotated[

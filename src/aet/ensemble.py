@@ -54,9 +54,9 @@ class Ensemble(Answering):
         self.output: Output = copy.deepcopy(members[0].output)
         self.report: dict[str, Any] = {}
 
-    def encode(self, frame: pd.DataFrame) -> list[Batch]:
+    def encode(self, frame: pd.DataFrame, target: bool = False) -> list[Batch]:
         """Checked rows, as each member reads them."""
-        return [member.encode(frame) for member in self.members]
+        return [member.encode(frame, target) for member in self.members]
 
     def logits(self, batches: Sequence[Batch]) -> Tensor:
         """Logits (B, width) of the even mixture of all members."""

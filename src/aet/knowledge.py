@@ -98,3 +98,12 @@ class Knowledge:
                 "similarity": value,
             }
         )
+
+    def beside(self, questions: Sequence[str], count: int = 1) -> list[str]:
+        """Each question with the `count` texts nearest to it, a line each: what a model that writes answers is to read
+        (retrieval and generation, Lewis et al. 2020, 2005.11401).
+        """
+        questions = [questions] if isinstance(questions, str) else list(questions)
+        found = self.search(questions, count)
+        near = [found["text"][found["question"] == number] for number in range(len(questions))]
+        return ["\n".join([question, *own]) for question, own in zip(questions, near, strict=True)]

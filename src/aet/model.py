@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,8 @@ from aet.inputs.gate import ColumnGate
 from aet.last_place import last_place
 from aet.members import MemberTrunk
 from aet.outputs import OUTPUTS, Output
-from aet.places import word_places
+from aet.outputs.told import Told, telling
+from aet.places import places_of
 from aet.schema import Schema
 from aet.sizes import sizes
 from aet.statistics import SourceStatistics
@@ -76,7 +77,7 @@ class Model(Answering, nn.Module):
             bundles = INPUTS[kind].bundle([spec for spec in schema.inputs if spec.kind == kind])
             for number, specs in enumerate(bundles):
                 self.inputs[f"{kind}{number}"] = INPUTS[kind](specs, self.dim)
-        self.output: Output = OUTPUTS[schema.output].of(schema, self.dim)
+        self.output: Output = OUTPUTS[schema.output].of(schema, self.dim, own)
 
     @property
     def device(self) -> torch.device:
@@ -99,6 +100,8 @@ class Model(Answering, nn.Module):
         self.output.fit(frame, self.config.output)
         target = self.output.encode(frame)
         for _, part in self.parts():
+            if self.output.tokenizer is not None:
+                part.share(self.output.tokenizer)
             part.fit_given(frame, self.config.inputs.get(part.kind, {}), target)
         self.build()
         if type(self.output).begin is not Output.begin:
@@ -114,6 +117,9 @@ class Model(Answering, nn.Module):
             part.build()
         settings = self.config.model
         self.output.build(settings.members)
+        if (table := self.output.embeddings) is not None:
+            for _, part in self.parts():
+                part.begin_with(table)
         shape = (
             self.dim,
             self.depth,
@@ -128,15 +134,17 @@ class Model(Answering, nn.Module):
         grow(self.trunk, settings.adapter, settings.prefix)
         if not first_norm(settings, self.schema.inputs):
             self.trunk.keep_sizes()
-        if wide := wide_members(settings, self.schema.inputs):
+        summed = self.output.reads == "summary"
+        wide = wide_members(settings, self.schema.inputs) if summed or settings.wide != "auto" else 0
+        if wide:
             with own_draws():
                 self.trunk.wide = Wide(wide, tokens, self.dim, settings.dropout)
-        if self.output.reads == "tokens":
-            self.trunk.pool = word_places(self, bool(wide))
-        elif (pooling := self.output.pooling(tokens)) is not None:
-            self.trunk.pool = pooling
+        if self.output.reads in ("tokens", "steps"):
+            self.trunk.pool = places_of(self, bool(wide))
         elif self.output.reads == "last":
             self.trunk.pool = last_place(self, str(TARGETS[self.output.kind].reads), bool(wide))
+        elif (pooling := self.output.pooling(tokens)) is not None:
+            self.trunk.pool = pooling
         cost = self.config.columns.gate
         self.gate = ColumnGate(self.owners(), self.dim, cost) if cost else None
         if self.config.graph is not None or self.config.rules:
@@ -274,8 +282,20 @@ class Model(Answering, nn.Module):
     def forward(self, batch: Batch, taps: list[Tensor] | None = None) -> Tensor:
         """Logits (B, width); `taps` collects activations as in `Trunk.forward`."""
         tokens, mask = self.tokens(batch)
-        logits: Tensor = self.output(self.trunk(tokens, mask, taps, concepts=self.concepts(batch)))
+        with self.told(batch):
+            logits: Tensor = self.output(self.trunk(tokens, mask, taps, concepts=self.concepts(batch)))
         return self.output.beside(logits, batch.values)
+
+    def told(self, batch: Batch) -> AbstractContextManager[None]:
+        """Within the context an output that answers step by step knows the pieces and answers of these rows."""
+        if self.output.reads != "steps":
+            return nullcontext()
+        pieces = []
+        for name, part in self.parts():
+            values, places = batch.values[name], len(part.token_names())
+            own = part.pieces_shared(values)
+            pieces.append(torch.full((len(values), places), -1, device=values.device) if own is None else own)
+        return telling(Told(torch.cat(pieces, 1), batch.target))
 
     @torch.no_grad()
     def logits(self, batch: Batch, rows: int | None = None) -> Tensor:

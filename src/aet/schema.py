@@ -54,7 +54,8 @@ class Schema:
     """What the columns of a table are to a model; made by `infer`, kept as JSON by `to_dict`.
 
     `output` is "label" (one class a row), "multilabel" (several 0/1 columns), "number", or "several": targets each with
-    its own of the `target_kinds` "label" and "number", or "tags" (one BIO tag for each word of an input of words).
+    its own of the `target_kinds` "label" and "number", "tags" (one BIO tag for each word of an input of words), or
+    "sequence" (a text).
 
     >>> schema = Schema((InputSpec("age", "number", ("age",)),), ("risk",), "label", id="uid")
     >>> Schema.from_dict(schema.to_dict()) == schema
@@ -234,11 +235,11 @@ def infer(
     "c2:c9"}``, both ends included, by position. `kinds` maps a column to a kind of column (`aet.cells`), or to
     "ignore".
 
-    Output: "several", or a mapping of targets to label or number -> several, those not mapped by the rules for
-    one target; a list of 0/1 target columns -> multilabel; lists of texts -> tags; lists of numbers ->
-    forecast; texts, booleans, categories with at most 100 classes or as many as half of the rows -> label; whole
-    numbers with 2 values, or at most 20 values that repeat (at most half as many as rows) -> label; other numbers ->
-    number. Rows without a target are left to `aet.rows`.
+    Output: "sequence", "policy" and "rank" only where told; "several", or a mapping of targets to label or number ->
+    several, those not mapped by the rules for one target; a list of 0/1 target columns -> multilabel; lists of texts ->
+    tags; lists of numbers -> forecast; texts, booleans, categories with at most 100 classes or as many as half of the
+    rows -> label; whole numbers with 2 values, or at most 20 values that repeat (at most half as many as rows) ->
+    label; other numbers -> number. Rows without a target are left to `aet.rows`.
 
     Raises `SchemaError` for names and kinds that do not exist or are used twice, `DataError` for a target
     with one class or none.

@@ -20,7 +20,7 @@ from aet.attention.state import ElasticModule, ElasticState, active, applied
 from aet.config import ModelConfig
 from aet.errors import ConfigError, nearest
 from aet.last_place import LastPlace
-from aet.places import WordPlaces, spread, used
+from aet.places import Places, spread, used
 from aet.schema import InputSpec
 from aet.wide import Wide, single_columns
 
@@ -74,8 +74,8 @@ class Trunk(nn.Module):
 
     tokens (B, T, dim), mask (B, T) boolean, True where a token is real -> summary (B, dim)
 
-    With `WordPlaces` in the place of the pooling it gives the words' last tokens instead, (B, W, dim + 1); with
-    `LastPlace` the last token of an input, and in training those of all its places, (B, W, dim).
+    With `Places` in the place of the pooling it gives the last tokens there instead, (B, W, dim + 1); with `LastPlace`
+    the last token of an input, and in training those of all its places, (B, W, dim).
     Without blocks (depth 0) the tokens are pooled as they come. ConfigError for mechanisms of attention then.
 
     >>> import torch
@@ -147,7 +147,7 @@ class Trunk(nn.Module):
         concepts: Tensor | None = None,
     ) -> Tensor:
         """`forward` under the active state."""
-        places = self.pool if isinstance(self.pool, WordPlaces) else None
+        places = self.pool if isinstance(self.pool, Places) else None
         if places is not None:
             tokens = places.around(tokens, mask)
         if places is not None and self.trims and taps is None and (some := used(mask)) is not None:
@@ -249,7 +249,7 @@ class Trunk(nn.Module):
         bias = self.bias(mask)
         eye = torch.eye(tokens.shape[1], device=tokens.device, dtype=tokens.dtype)
         rolled = eye.expand(tokens.shape[0], -1, -1)  # (B, T, T)
-        if isinstance(self.pool, WordPlaces):
+        if isinstance(self.pool, Places):
             tokens = self.pool.around(tokens, mask)
         given = self.known(concepts)
         for block in self.blocks:

@@ -101,7 +101,7 @@ def facts(stream: Stream, own: Watch | None = None) -> Facts:
 
 def read(model: Model, batch: Batch, features: bool = True) -> tuple[Floats | None, Floats]:
     """Features (N, D), None for a tagger or if not wanted, and what is watched of the answers."""
-    if not features or model.output.reads == "tokens":
+    if not features or model.output.reads != "summary":
         return None, shown(model, model.logits(batch))
     with torch.no_grad():
         summary, logits = summaries(model, batch, model.rows_at_once())

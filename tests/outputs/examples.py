@@ -74,6 +74,13 @@ def items(rows, seed):
     return pd.DataFrame({"next": pd.Series(rng.choice(["a", "b", "c", "d", "7"], rows), dtype=object)})
 
 
+def replies(rows, seed):
+    """Texts of 1 to 4 words, with a character that few have."""
+    rng = np.random.default_rng(seed)
+    words = ["Save", "as", "new", "größer", "%(name)s", "名"]
+    return pd.DataFrame({"said": [" ".join(rng.choice(words, rng.integers(1, 5))) for _ in range(rows)]})
+
+
 EXAMPLES: dict[str, Example] = {
     "label": Example(
         ("y",),
@@ -148,5 +155,16 @@ EXAMPLES: dict[str, Example] = {
         items,
         [pd.DataFrame({"next": ["a", "unheard of"]}), pd.DataFrame({"next": [None]}, dtype=object)],
         pd.DataFrame({"next": ["a"] * 5}),
+    ),
+    "sequence": Example(
+        ("said",),
+        replies,
+        [
+            pd.DataFrame({"said": ["Save", None]}),
+            pd.DataFrame({"said": ["  "]}),
+            pd.DataFrame({"said": [3.5]}),
+            pd.DataFrame({"said": ["Save as " * 200]}),
+        ],
+        pd.DataFrame({"said": ["Save"] * 5}),
     ),
 }

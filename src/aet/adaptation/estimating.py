@@ -30,10 +30,10 @@ def estimate(stream: Stream, dropout: int, beside: Model | Ensemble | None, newe
     """`Stream.estimate`: what is known without passes, then what the newest rows kept add."""
     if dropout < 0 or newest < 1:
         raise ConfigError(f"dropout is 0 passes or more, newest 1 row or more: got {dropout} and {newest}.")
-    if (dropout or beside is not None) and stream.model.output.reads == "tokens":
+    if (dropout or beside is not None) and stream.model.output.reads != "summary":
         raise ConfigError(
-            "dropout and beside compare whole answers, and an answer of many tags is hardly ever the same as another: "
-            "expected neither for tags. Leave both out."
+            "dropout and beside compare whole answers, and an answer of many words is hardly ever the same as another: "
+            f"expected neither for {stream.model.output.kind!r}. Leave both out."
         )
     others = members(stream.model, beside) if beside is not None else []
     table = stream.answered.estimates()

@@ -71,6 +71,8 @@ class Target(ABC):
     """The kinds of the columns, in their order, where each means something else."""
     reads: ClassVar[str | None] = None
     """The kind of the one input that such a target speaks of."""
+    one_value: ClassVar[bool] = True
+    """Whether the answer is a value, or values, that a column can be compared with."""
 
     @classmethod
     def recognises(cls, filled: Column[Any]) -> bool:

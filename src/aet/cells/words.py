@@ -83,6 +83,7 @@ class Tags(Target):
     """A tag for each word of the input of words."""
 
     reads = "words"
+    one_value = False
 
     @classmethod
     def recognises(cls, filled: pd.Series[Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from aet.cells import CELLS
 from aet.errors import DataError
 from aet.registry import Registry
 from aet.schema import InputSpec
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 INPUTS: Registry[type[Input]] = Registry("input kind")
 
@@ -47,6 +50,12 @@ class Input(ElasticModule):
     def own_width(cls, settings: Mapping[str, Any]) -> int | None:
         """Channels of the tokens that a pretrained network named in the settings gives; None without one."""
         return None
+
+    def share(self, tokenizer: Tokenizer) -> None:
+        """Before `fit`: the pieces that the output answers in, for a kind that can read the same; else nothing."""
+
+    def begin_with(self, table: Tensor) -> None:
+        """After `build`: the output's embeddings (V, dim) of the pieces that are shared; nothing for other kinds."""
 
     @abstractmethod
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
@@ -143,6 +152,10 @@ class Input(ElasticModule):
     def beside(self, values: Tensor) -> dict[str, Tensor]:
         """Figures of each token (B, T, ...) that mechanisms and outputs may read, by name (`aet.attention.beside`)."""
         return {}
+
+    def pieces_shared(self, values: Tensor) -> Tensor | None:
+        """Which of the output's pieces each token is (B, T), -1 where it is none; None for a kind that shares none."""
+        return None
 
     def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
         """What stands behind each token, for training that hides some and asks for it.

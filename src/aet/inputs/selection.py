@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aet.cells import TARGETS
 from aet.config import ColumnsConfig
 from aet.errors import ConfigError
 from aet.registry import Registry
@@ -80,10 +81,10 @@ def scores(frame: pd.DataFrame, schema: Schema, name: str) -> dict[str, float]:
     True
     """
     score = FILTERS[name]
-    if schema.output == "tags":
+    if not TARGETS[schema.output].one_value:
         raise ConfigError(
-            "columns.keep compares a column with one answer a row: expected another output than 'tags', which has one "
-            "a word. Leave columns.keep out."
+            f"columns.keep compares a column with one value a row: expected another output than {schema.output!r}, "
+            "whose answers are written word by word. Leave columns.keep out."
         )
     frame = frame.iloc[np.random.default_rng(0).permutation(len(frame))[:ROWS]]
     classes = schema.output != "number"

@@ -76,6 +76,8 @@ class TextInput(Input):
         self.network: dict[str, Any] | None = None
         """Settings of the pretrained network, its rate, what of it trains, its positions; None without one."""
         self.fresh: nn.Module | None = None
+        self.shared = False
+        """Whether the tokenizer is the output's own."""
 
     @property
     def pad(self) -> int:
@@ -98,14 +100,29 @@ class TextInput(Input):
         backbone = settings.get("backbone")
         return width(backbone) if isinstance(backbone, str) else None
 
+    def share(self, tokenizer: Tokenizer) -> None:
+        """Read in the output's pieces, unless there is a pretrained network, which has its own."""
+        self.tokenizer, self.shared = tokenizer, True
+
+    @torch.no_grad()
+    def begin_with(self, table: Tensor) -> None:
+        """Start from the output's embeddings, so that a piece that is read is known as the one that is written."""
+        if self.shared:
+            self.pieces.weight[START:].copy_(table[START:])
+
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """Train or load the tokenizer and choose the length: the 98th percentile, at most `max_pieces` a window."""
         chosen = self.chosen(settings)
         if chosen.backbone is not None:
-            chosen = self.take(pretrained(chosen.backbone), chosen)
+            chosen, self.shared = self.take(pretrained(chosen.backbone), chosen), False
+        if self.shared and "vocabulary" in settings:
+            raise ConfigError(
+                f"inputs.{self.kind}.vocabulary does nothing beside an output that answers in pieces, which are read "
+                "too. Set output.vocabulary instead."
+            )
         self.length = chosen.max_pieces * chosen.windows  # how much of a text is read until the lengths are known
         texts = self.texts(frame)
-        if chosen.backbone is None:
+        if chosen.backbone is None and not self.shared:
             self.tokenizer = train_tokenizer(iter(texts), chosen.vocabulary)
         assert self.tokenizer is not None
         self.fit_length([len(pieces) for pieces in split(self.tokenizer, texts)], chosen)
@@ -184,6 +201,8 @@ class TextInput(Input):
         """The tokenizer as its own JSON text, the length, and what makes the network again."""
         assert self.tokenizer is not None
         kept: dict[str, Any] = {"tokenizer": self.tokenizer.to_str(), "length": self.length}
+        if self.shared:
+            kept["shared"] = True
         return kept if self.network is None else {**kept, "windows": self.windows, "network": self.network}
 
     def load_settings(self, settings: Mapping[str, Any]) -> None:
@@ -191,7 +210,7 @@ class TextInput(Input):
         from tokenizers import Tokenizer
 
         self.tokenizer = Tokenizer.from_str(settings["tokenizer"])
-        self.length = int(settings["length"])
+        self.length, self.shared = int(settings["length"]), bool(settings.get("shared", False))
         if "network" in settings:
             kept = {"tuning": tuning(FROZEN if settings["network"].get("freeze") else FULL), **settings["network"]}
             self.network, self.windows = kept, int(settings["windows"])
@@ -223,6 +242,10 @@ class TextInput(Input):
         nothing = torch.tensor([self.pad, *self.marks.fixed], device=values.device)
         found = (~torch.isin(values, nothing)).any(1)
         return None if found.all() else found
+
+    def pieces_shared(self, values: Tensor) -> Tensor | None:
+        """The pieces (B, L); not the marks."""
+        return values.masked_fill(values <= START, -1) if self.shared else None
 
     def behind(self, values: Tensor) -> tuple[Tensor, int] | None:
         """The pieces (B, L); not the start, nor unknown ones. None with a network: its tokens know each other."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from aet.inputs.base import INPUTS
 from aet.inputs.casing import CASINGS, casing
 from aet.inputs.pieces import CHARACTERS, cleaned, split
 from aet.inputs.text import TextInput
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 REST = 128
 """Pieces at most that continue a word, the start among them."""
@@ -43,6 +46,9 @@ class WordsInput(TextInput):
     """
 
     kind = "words"
+
+    def share(self, tokenizer: Tokenizer) -> None:
+        """Words are cut into pieces of their own: what is written one piece after another is not read by words."""
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """Take or train the tokenizer, and choose the length: W and the start and pieces that continue words."""

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from aet.attention.state import ElasticModule
+from aet.config import ModelConfig
 from aet.errors import ConfigError, FeedbackError
 from aet.members import MemberHeads, for_each_member
 from aet.registry import Registry
 from aet.schema import Schema
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from aet.inputs.base import Input
 
 OUTPUTS: Registry[type[Output]] = Registry("output kind")
@@ -39,8 +42,11 @@ class Output(ElasticModule):
     probable: ClassVar[bool] = True
     """Whether `confidence` is a probability of being right."""
     reads: ClassVar[str] = "summary"
-    """What `forward` takes: the trunk's "summary" (B, dim), its "tokens" at the words' places (`aet.places`), or the
-    "last" token of an input, in training the tokens of all its places (`aet.last_place`)."""
+    """What `forward` takes: the trunk's "summary" (B, dim), or its tokens with their marks (`aet.places`). With
+    "tokens" there is an answer for each, with "steps" one that is written step by step, knowing its beginning
+    (`aet.outputs.told`); with "last" it is the last token of an input, in training those of all its places
+    (`aet.last_place`).
+    """
     head: nn.Linear | MemberHeads
 
     def __init__(self, targets: Sequence[str], dim: int) -> None:
@@ -48,9 +54,19 @@ class Output(ElasticModule):
         self.targets, self.dim = tuple(targets), dim
 
     @classmethod
-    def of(cls, schema: Schema, dim: int) -> Output:
-        """The output of a schema."""
+    def of(cls, schema: Schema, dim: int, trunk: ModelConfig | None = None) -> Output:
+        """The output of a schema; `trunk` are the model's settings, for an output with blocks of its own."""
         return cls(schema.targets, dim)
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The pieces that the answers are written in, once fitted: inputs may read the same (`Input.share`)."""
+        return None
+
+    @property
+    def embeddings(self) -> Tensor | None:
+        """Of these pieces, (V, dim), once built."""
+        return None
 
     @property
     @abstractmethod

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from aet.attention.flat import FlatPooling
 from aet.cells.base import object_cells
 from aet.cells.series import numbers
-from aet.config import Section
+from aet.config import ModelConfig, Section
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.inputs.normalise import drawn_in
 from aet.inputs.scaling import robust_moments
@@ -94,7 +94,7 @@ class ForecastOutput(Output):
         self.horizon = self.season = self.length = 1
 
     @classmethod
-    def of(cls, schema: Schema, dim: int) -> ForecastOutput:
+    def of(cls, schema: Schema, dim: int, trunk: ModelConfig | None = None) -> ForecastOutput:
         """Beside the schema's series."""
         return cls(schema.targets, dim, [spec.columns[0] for spec in schema.inputs if spec.kind == "series"])
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from aet.attention.beside import beside
 from aet.cells.base import object_cells
 from aet.cells.events import ITEM, plain_item
-from aet.config import Section
+from aet.config import ModelConfig, Section
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.outputs.base import OUTPUTS, Output, doubted_temperature, expected_calibration_error
 from aet.outputs.label import tempered_divergence
@@ -98,7 +98,7 @@ class RankOutput(Output):
         self.events: list[EventsInput] = []
 
     @classmethod
-    def of(cls, schema: Schema, dim: int) -> RankOutput:
+    def of(cls, schema: Schema, dim: int, trunk: ModelConfig | None = None) -> RankOutput:
         """Beside the column of events that the schema names."""
         return cls(schema.targets, dim, next(spec.columns[0] for spec in schema.inputs if spec.kind == "events"))
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from aet.config import Section
+from aet.config import ModelConfig, Section
 from aet.errors import ConfigError, FeedbackError, nearest
 from aet.outputs.base import OUTPUTS, Output
 from aet.schema import Schema
@@ -48,7 +48,7 @@ class SeveralOutput(Output):
         self.parts = nn.ModuleList()
 
     @classmethod
-    def of(cls, schema: Schema, dim: int) -> SeveralOutput:
+    def of(cls, schema: Schema, dim: int, trunk: ModelConfig | None = None) -> SeveralOutput:
         """With the kinds that the schema says."""
         made = cls(schema.targets, dim)
         made.take_kinds(dict(zip(schema.targets, schema.target_kinds, strict=True)))

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aet.cells.words import MOST, listed, objects
-from aet.config import Section
+from aet.config import ModelConfig, Section
 from aet.errors import ConfigError, DataError, FeedbackError, nearest
 from aet.outputs.base import OUTPUTS, Output, doubted_temperature, expected_calibration_error
 from aet.outputs.entities import BIO, begun, entity_figures, spans
@@ -57,7 +57,7 @@ class TagsOutput(Output):
         self.column = column
 
     @classmethod
-    def of(cls, schema: Schema, dim: int) -> TagsOutput:
+    def of(cls, schema: Schema, dim: int, trunk: ModelConfig | None = None) -> TagsOutput:
         """Beside the column of words that the schema names."""
         return cls(schema.targets, dim, next(spec.columns[0] for spec in schema.inputs if spec.kind == "words"))
 

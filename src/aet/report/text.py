@@ -182,7 +182,7 @@ class Metric:
     @property
     def name(self) -> str:
         """The name in a sentence."""
-        names = {"r2": "R²", "f1": "F1", "macro_f1": "macro F1", "entity_f1": "entity F1", "auc": "AUC"}
+        names = {"r2": "R²", "f1": "F1", "macro_f1": "macro F1", "entity_f1": "entity F1", "auc": "AUC", "chrf": "chrF"}
         names |= {"mae": "MAE", "mse": "MSE", "rmse": "RMSE"}
         return names.get(self.key, self.key.replace("_", " "))
 

@@ -190,8 +190,13 @@ def batch_loss(
 
     With a wide path half of it is that of the joint answer, half that of the parts, each of which answers for itself.
     """
-    assert batch.target is not None
+    with run.model.told(batch):
+        return told_loss(run, switches, trunk, batch, terms)
 
+
+def told_loss(run: Run, switches: Sequence[Switch], trunk: Callable[..., Tensor], batch: Batch, terms: bool) -> Tensor:
+    """`batch_loss`, where the output knows the batch."""
+    assert batch.target is not None
     tokens, run.mask = run.model.tokens(batch)
     run.concepts = run.model.concepts(batch)
     for switch in switches:

@@ -109,7 +109,7 @@ class Switch:
     monitors: ClassVar[str] = "loss"
     """What should choose the best epoch where the settings leave it open: "loss", or "metric" or "agreement" where
     wrong labels among the validation rows make the loss punish a model for being sure of the right answer."""
-    reads: ClassVar[tuple[str, ...]] = ("summary", "tokens", "last")
+    reads: ClassVar[tuple[str, ...]] = ("summary", "tokens", "last", "steps")
     """Outputs beside which it makes sense, by what they read (`Output.reads`)."""
     holds_inputs: ClassVar[bool] = False
     """Whether what makes tokens of columns stays as it is while it is on."""
@@ -186,8 +186,8 @@ def refuse_unsuited(switches: Sequence[Switch], model: Model) -> None:
     for switch in switches:
         if model.output.reads not in switch.reads:
             raise ConfigError(
-                f"The switch {switch.name!r} reads one summary a row, and the output {model.output.kind!r} answers for "
-                "each word or place: expected another kind of output. Turn it off."
+                f"The switch {switch.name!r} has no meaning beside the output {model.output.kind!r}, which answers for "
+                "each word or place, or word by word: expected another kind of output. Turn it off."
             )
 
 

@@ -84,13 +84,11 @@ def train(
             answer came after the first row held out are left out, so that nothing of what is held out is seen.
         windows: how to cut a table of measurements into rows to forecast, `{"lookback": 96, "horizon": 24}`; then
             `time` and the `target` columns are those of the table (see `aet.windows`).
-        ignore: column or columns to leave out.
-        output: kind of the answer where the inferred one is wrong: label, multilabel, number, tags, forecast; several
-            for targets of different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
         part: column that says of each row whether it is in "train" or in "valid", which is held out.
         ignore: column or columns to leave out.
-        output: kind of the answer where the inferred one is wrong: label, multilabel, number, tags, rank; several for
-            targets of different kinds, or those kinds, `{"gas": "label", "ppm": "number"}`.
+        output: kind of the answer where the inferred one is wrong: label, multilabel, number, tags, forecast, rank,
+            policy; sequence for texts of their own; several for targets of different kinds, or those kinds, `{"gas":
+            "label", "ppm": "number"}`.
         header: whether a delimited file's first row holds names; found out by itself unless given.
         out: run folder; a run that was interrupted there is taken up again exactly.
         config: settings (`aet.config.Config`) as YAML file or mapping; arguments above may stand there under `data`.

@@ -24,6 +24,7 @@ class Mixup(Switch):
 
     name = "mixup"
     defaults: ClassVar[dict[str, Any]] = {"alpha": 0.2}
+    reads = ("summary", "tokens")
     excludes = ("cutmix",)
 
     def tokens(self, run: Run, tokens: Tensor, batch: Batch) -> Tensor:

@@ -18,7 +18,7 @@ demo: .venv/ready ## train on real digits, stream another country's through it, 
 	$(BIN)/aet demo
 
 test: .venv/ready lint ## every test, doctest and lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: .venv/ready ## ruff and mypy
 	$(BIN)/ruff check .
@@ -39,6 +39,8 @@ bench: .venv/ready ## the tables of the README, some hours; goes on where it was
 	$(BIN)/python benchmarks/drift_alarm.py --json benchmarks/results/drift_alarm.json
 	$(BIN)/python benchmarks/serving.py --json benchmarks/results/serving.json
 	$(BIN)/python benchmarks/personal.py --json benchmarks/results/personal.json
+	$(BIN)/python benchmarks/kinds.py --json benchmarks/results/kinds.json
+	$(BIN)/python benchmarks/knowledge.py --json benchmarks/results/knowledge.json
 
 docs: .venv/ready ## the pages under site/
 	$(BIN)/mkdocs build --strict

@@ -169,7 +169,7 @@ class Model(Answering, nn.Module):
         found: dict[str, list[int]] = {}
         first = 0
         for _, part in self.parts():
-            name = TABLE if CELLS[part.kind].plain else part.specs[0].name
+            name = TABLE if part.kind in CELLS and CELLS[part.kind].plain else part.specs[0].name
             last = first + len(part.token_names())
             found.setdefault(name, []).extend(range(first, last))
             first = last

@@ -356,8 +356,7 @@ def _parquet(path: Path, rows: int | None, columns: Names) -> Frames:
 
 
 def _json_lines(path: Path, rows: int | None) -> Frames:
-    names: dict[str, None] = {}  # of all lines so far: a line may leave a name out
-    records: list[dict[str, Any]] = []
+    names, records = dict[str, None](), list[dict[str, Any]]()  # names of all lines so far: a line may leave one out
     with _reading(path) as stream, io.TextIOWrapper(stream, "utf-8-sig") as text:
         for number, line in enumerate(text, 1):
             if line.strip():

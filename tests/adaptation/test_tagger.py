@@ -95,7 +95,10 @@ def test_answers_are_written_to_files(tagger, tmp_path, suffix):
 
 def test_words_may_be_an_input_of_another_output():
     rows = [{"words": row["words"], "n": len(row["words"]) > 3} for row in sentences(60, 13)]
-    with pytest.raises(aet.errors.SchemaError, match="left out are 'words'"), pytest.warns(UserWarning, match="lists"):
+    with (
+        pytest.raises(aet.errors.SchemaError, match="left out are 'words'"),
+        pytest.warns(UserWarning, match="of each"),
+    ):
         aet.train(rows, target="n", config=quick(epochs=1))
     model = aet.train(rows, target="n", kinds={"words": "words"}, config=quick(epochs=1))
     assert [spec.kind for spec in model.schema.inputs] == ["words"]

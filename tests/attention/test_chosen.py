@@ -26,6 +26,8 @@ USABLE = [
     "qassmax",
 ]
 USABLE += ["ssmax"]
+READING = ["decay", "destationary"]
+"""Those that read times, or series, where an input gives them."""
 TOGETHER = [name for name in USABLE if name != "null_slot"]
 
 
@@ -65,7 +67,7 @@ def noise(module, seed=0):
 
 
 def test_usable_are_those_that_read_what_a_layer_has():
-    assert usable() == sorted([*USABLE, "decay"])  # which reads times, where an input gives them
+    assert usable() == sorted([*USABLE, *READING])
 
 
 @pytest.mark.parametrize("mask", [None, masked()], ids=["whole", "masked"])

@@ -100,8 +100,9 @@ class ElasticState(Mapping[str, Tensor]):
         return sum(t.numel() * t.element_size() for t in self.values())
 
     def size(self) -> float:
-        """Euclidean norm over all dials: the distance from the source."""
-        return math.sqrt(float(torch.cat([t.detach().reshape(-1) for t in self.values()]).double().square().sum()))
+        """Euclidean norm over all dials: the distance from the source; the same in whichever order they came."""
+        dials = [self[name].detach().reshape(-1) for name in sorted(self)]
+        return math.sqrt(float(torch.cat(dials).double().square().sum()))
 
     def map(self, change: Callable[[str, Tensor], Tensor]) -> ElasticState:
         """A new state with `change(name, tensor)` in place of each tensor."""

@@ -83,9 +83,14 @@ class Input(ElasticModule):
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """Rows as one tensor (B, ...)."""
 
+    @property
+    def may_lack(self) -> bool:
+        """Whether rows may lack the cells (`aet.cells.Cells.may_lack`)."""
+        return self.kind in CELLS and CELLS[self.kind].may_lack
+
     def given(self, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Which checked rows (N,) have the input's cells; all of them where the kind has a way to show missing ones."""
-        if not CELLS[self.kind].may_lack:
+        if not self.may_lack:
             return np.ones(len(frame), dtype=bool)
         columns = [column for spec in self.specs for column in spec.columns]
         there: npt.NDArray[np.bool_] = frame[columns].notna().all(axis=1).to_numpy()
@@ -116,7 +121,7 @@ class Input(ElasticModule):
 
     def there(self, values: Tensor) -> Tensor | None:
         """Which rows (B,) have the input; None where all do."""
-        if not CELLS[self.kind].may_lack or not values.numel() or not values.flatten(1)[:, 0].isnan().any():
+        if not self.may_lack or not values.numel() or not values.flatten(1)[:, 0].isnan().any():
             return None
         return ~values.flatten(1).isnan().all(1)
 

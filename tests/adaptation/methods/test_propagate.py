@@ -68,7 +68,7 @@ def test_a_labelled_row_is_answered_by_its_label(model):
 
 
 def test_no_more_rows_are_kept_than_said(model):
-    method = METHODS["propagate"](model, keep=50)
+    method = METHODS["propagate"](model, held=50)
     for seed in range(3):
         method(batch_of(model, 40, seed))
         method.label(batch_of(model, 30, seed))

@@ -4,7 +4,7 @@
     S = D^-½ W D^-½,      W_ij = max(cos(f_i, f_j), 0)³ where j is among the k nearest of i, or i of j
     Y_i = the label of a labelled row, a · p(x_i) of any other
 
-f are the summaries under the state, less their mean, of the labelled rows, the newest `keep` rows of the stream and
+f are the summaries under the state, less their mean, of the labelled rows, the newest `held` rows of the stream and
 those to be answered; p the answers under it, which speak for the classes that no label came of. W as in Iscen et al.
 2019, 1904.04717. The state is that of `norm_align`, or the source's where its loss on the labels is lower.
 
@@ -34,7 +34,7 @@ from aet.outputs.label import LabelOutput
 
 @METHODS.register("propagate")
 class Propagate(Method):
-    """Settings: `neighbours` k, `reach` α below 1, `say` a of the answers; rows kept `keep`, labelled ones as many on
+    """Settings: `neighbours` k, `reach` α below 1, `say` a of the answers; rows kept `held`, labelled ones as many on
     top; rows answered together `batch`; `window` and `shrink` of `norm_align`.
     """
 
@@ -43,7 +43,7 @@ class Propagate(Method):
         "neighbours": 5,
         "reach": 0.95,
         "say": 0.05,
-        "keep": 512,
+        "held": 512,
         "batch": 512,
     }
     needs: ClassVar[tuple[str, ...]] = ("label",)
@@ -87,7 +87,7 @@ class Propagate(Method):
     def learn(self, batch: Batch) -> None:
         """Keep the rows: labels will spread over them."""
         if len(batch):
-            self.seen_rows = joined(self.seen_rows, Batch(values=batch.values).to("cpu"), self.settings["keep"])
+            self.seen_rows = joined(self.seen_rows, Batch(values=batch.values).to("cpu"), self.settings["held"])
 
     def label(self, batch: Batch) -> None:
         """Choose the state by the labels, and keep the rows with them."""
@@ -102,7 +102,7 @@ class Propagate(Method):
         self.losses = self.losses + torch.stack(found)
         self.passes += 2.0 * len(batch)
         fresh = Batch(values=batch.values, target=batch.target).to("cpu")
-        self.labelled = joined(self.labelled, fresh, self.settings["keep"])
+        self.labelled = joined(self.labelled, fresh, self.settings["held"])
         self.settle()
 
     def answer(self, batch: Batch) -> Tensor:

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aet.adaptation.summaries import summaries
 from aet.attention.state import applied
 from aet.batch import Batch
 from aet.model import Model
@@ -104,6 +103,8 @@ def read(model: Model, batch: Batch, features: bool = True) -> tuple[Floats | No
     if not features or model.output.reads != "summary":
         return None, shown(model, model.logits(batch))
     with torch.no_grad():
+        from aet.adaptation.summaries import summaries
+
         summary, logits = summaries(model, batch, model.rows_at_once())
     return summary.double().numpy(), shown(model, logits)
 

@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aet.adaptation.rehearse import rehearse
 from aet.batch import Batch
 from aet.config import Config
 from aet.errors import ConfigError, DataError, RunError, nearest
@@ -225,6 +224,8 @@ def train_on(
     logits = model.logits(valid_rows)
     model.output.calibrate(logits, valid_rows.target)
     model.statistics = gather(model, checked.frame.iloc[rows], train_rows, valid_rows, logits)
+    from aet.adaptation.rehearse import rehearse  # it loads every method, and only a training needs them
+
     model.statistics.rehearsals = rehearse(model, valid_rows, logits)
     model.reservoir, model.fisher = kept(model, train_rows, valid_rows)
     model.report |= {

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from aet.adaptation.summaries import summaries
 from aet.batch import some_rows
 from aet.errors import ConfigError
 from aet.model import Model, evaluating
@@ -53,6 +52,8 @@ class LinearProbe(Switch):
         assert train.target is not None
         assert valid.target is not None
         with evaluating(run.model):
+            from aet.adaptation.summaries import summaries
+
             (seen, _), (held, _) = summaries(run.model, train), summaries(run.model, valid)
         found = [fitted(seen, train.target, train.weight, strength) for strength in STRENGTHS]
         right = [float(((held @ weight.T + bias).argmax(1) == valid.target).float().mean()) for weight, bias in found]

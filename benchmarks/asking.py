@@ -33,13 +33,13 @@ from shift_data import DATA
 from shift_models import cached
 from shift_run import code_of
 
-from aet.adaptation.summaries import summaries
 from aet.attention.state import applied
 from aet.batch import Batch
 from aet.demo.gas import TRAINING as GAS
 from aet.demo.gas_files import read_batches
 from aet.errors import DataError
 from aet.model import Model
+from aet.summaries import summaries
 
 ROUND, MOST = 16, 96
 LEARNING = {"steps": 40, "batch": 32}

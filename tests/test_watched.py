@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import aet
-from aet.adaptation.summaries import summaries
 from aet.monitoring.advice import advise
+from aet.summaries import summaries
 from aet.watched import VIEWED, facts, see, watch
 
 from .made import mixed, quick, signs

@@ -283,7 +283,11 @@ class Model(Answering, nn.Module):
         """Logits (B, width); `taps` collects activations as in `Trunk.forward`."""
         tokens, mask = self.tokens(batch)
         with self.told(batch):
-            logits: Tensor = self.output(self.trunk(tokens, mask, taps, concepts=self.concepts(batch)))
+            return self.answered(self.trunk(tokens, mask, taps, concepts=self.concepts(batch)), batch)
+
+    def answered(self, read: Tensor, batch: Batch) -> Tensor:
+        """Logits (B, width) of what the trunk gives for a batch."""
+        logits: Tensor = self.output(read)
         return self.output.beside(logits, batch.values)
 
     def told(self, batch: Batch) -> AbstractContextManager[None]:

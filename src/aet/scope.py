@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aet.adaptation.summaries import summaries
 from aet.batch import Batch
 from aet.errors import ConfigError, nearest
 from aet.model import Model, evaluating
 from aet.monitoring.scope import OF_LOGITS, Calibration, Floats, distance
 from aet.outputs.label import LabelOutput
+from aet.summaries import summaries
 
 SCORES = (*OF_LOGITS, "distance")
 

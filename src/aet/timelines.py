@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aet.cells.number import parse_numbers
+from aet.cells.number import dates, parse_numbers
 from aet.errors import DataError
 
 Whole = npt.NDArray[np.int64]
@@ -128,7 +128,7 @@ def instants(column: pd.Series[Any]) -> pd.Series:
     if not wrong.any() and not any(isinstance(cell, pd.Timestamp) for cell in column.iloc[:1]):
         return pd.Series(values)
     texts = column.astype(str).str.strip()
-    made = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+    made = dates(texts)
     if made.isna().any():
         row = int(made.isna().argmax())
         raise DataError(
@@ -142,7 +142,8 @@ def instants(column: pd.Series[Any]) -> pd.Series:
             f"The column {name!r} mixes times with a zone (row {one + 1}: {texts.iloc[one]}) and without one (row "
             f"{other + 1}: {texts.iloc[other]}): expected all of one sort. Write the zone of each, as +02:00 or Z."
         )
-    return made.dt.tz_localize(None).reset_index(drop=True)
+    local: pd.Series = made.dt.tz_localize(None).reset_index(drop=True)
+    return local
 
 
 def whole_months(times: pd.Series) -> int:

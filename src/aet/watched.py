@@ -20,6 +20,7 @@ from aet.monitoring.reference import Reference
 from aet.monitoring.watching import Signal, Watch
 from aet.outputs.label import LabelOutput
 from aet.statistics import measured
+from aet.summaries import summaries
 
 if TYPE_CHECKING:
     from aet.adaptation.stream import Stream
@@ -103,8 +104,6 @@ def read(model: Model, batch: Batch, features: bool = True) -> tuple[Floats | No
     if not features or model.output.reads != "summary":
         return None, shown(model, model.logits(batch))
     with torch.no_grad():
-        from aet.adaptation.summaries import summaries
-
         summary, logits = summaries(model, batch, model.rows_at_once())
     return summary.double().numpy(), shown(model, logits)
 

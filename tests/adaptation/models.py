@@ -7,8 +7,10 @@ import pandas as pd
 import torch
 
 import aet
+from aet.adaptation.base import METHODS
 from aet.batch import Batch
 from aet.cells.words import objects
+from aet.errors import ConfigError
 from tests.made import quick, shapes
 
 NAMES = np.array(["p", "q", "r"])
@@ -117,3 +119,21 @@ def everything(stream):
         "counts": (stream.rows, stream.labels, stream.asked, len(stream._history)),
         "trace": {name: str(value) for name, value in stream.trace.to_dict().items() if name != "seconds"},
     }
+
+
+def answering(model, batch):
+    """Names of the methods that take a model; each answers the batch with a row of logits for each of its rows."""
+    works = set()
+    for name in METHODS:
+        try:
+            method = METHODS[name](model)
+        except ConfigError:
+            continue
+        works.add(name)
+        assert method(batch).shape == (len(batch), model.output.width)
+    return works
+
+
+def changed(config, changes):
+    """Settings with changes in some of their sections."""
+    return {**config, **{name: {**config.get(name, {}), **part} for name, part in changes.items()}}

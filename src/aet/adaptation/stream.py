@@ -22,7 +22,6 @@ from aet.adaptation.guard import GUARDS, WAIT, Guard
 from aet.adaptation.kept import KeptRows, remember
 from aet.adaptation.serving import UNLABELLED, Choice, chosen, reason
 from aet.adaptation.snapshot import Snapshot
-from aet.adaptation.summaries import summaries
 from aet.adaptation.together import Part, answer_together
 from aet.adaptation.trace import Trace
 from aet.attention.state import ElasticState, applied, merge
@@ -30,6 +29,7 @@ from aet.batch import Batch
 from aet.errors import ConfigError, nearest
 from aet.model import Model
 from aet.rows import Checked
+from aet.summaries import summaries
 
 if TYPE_CHECKING:
     from aet.ensemble import Ensemble

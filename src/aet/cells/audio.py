@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from aet.cells.base import CELLS, Cells, Column, Faults, each, object_cells, shown
+from aet.cells.base import CELLS, Cells, Column, Faults, each, looked_at, share_of, shown
 from aet.cells.waveform import NoSound, SoundWarning, is_pair, read_sound
 from aet.errors import DataError
 
@@ -31,15 +29,12 @@ class Sounds(Cells):
     @classmethod
     def recognises(cls, filled: Column[Any]) -> bool:
         """Pairs of a rate and an array, and dicts, in nine of ten of the first hundred cells."""
-        head = list(filled.iloc[:100])
-        return sum(map(_is_sound, head)) > 0.9 * len(head)
+        return share_of(filled, _is_sound) > 0.9
 
     @classmethod
     def check(cls, column: Column[Any], faults: Faults) -> Column[Any]:
         """Sounds as given; SoundWarning where some are clipped, which are used as they are."""
-        cells = object_cells([str(cell) if isinstance(cell, Path) else cell for cell in column])
-        look = lru_cache(maxsize=None)(_seen)  # a file may stand in many rows
-        found = [look(cell) if isinstance(cell, str) else _seen(cell) for cell in cells]
+        cells, found = looked_at(column, _seen)
         wrong = np.array([fault is not None for fault, _ in found], dtype=bool)
         faults.add(wrong, column.name, "a sound", lambda row: str(found[row][0]))
         if clipped := [row + faults.first for row, (_, cut) in enumerate(found) if cut]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,9 +54,9 @@ class Cells(ABC):
         """The cells typed (N,); what is none of the kind is noted in `faults`."""
 
     @classmethod
+    @abstractmethod
     def measured(cls, cells: Column[Any]) -> Column[Any]:
         """One number a checked cell, or a text, by which columns are compared: (N,), missing cells stay so."""
-        raise NotImplementedError(f"{cls.__name__} must say what of its cells is compared.")
 
     @classmethod
     def sent(cls, column: str, value: Any) -> Any:
@@ -130,6 +132,19 @@ def shown(cell: Any) -> str:
 def showing(cells: Any) -> Callable[[int], str]:
     """The cell of a row, for people to read."""
     return lambda row: shown(cells[row].item() if isinstance(cells[row], np.generic) else cells[row])
+
+
+def share_of(filled: Column[Any], told: Callable[[Any], bool]) -> float:
+    """How many of the first hundred cells, none of them missing, are told to be of a kind; 0 where there is none."""
+    head = list(filled.iloc[:100])
+    return sum(map(told, head)) / max(len(head), 1)
+
+
+def looked_at(column: Column[Any], look: Callable[[Any], Any]) -> tuple[npt.NDArray[Any], list[Any]]:
+    """Cells (N,), paths as texts, and what `look` finds of each; of a file once, however many rows it stands in."""
+    cells = object_cells([str(cell) if isinstance(cell, Path) else cell for cell in column])
+    once = lru_cache(maxsize=None)(look)
+    return cells, [once(cell) if isinstance(cell, str) else look(cell) for cell in cells]
 
 
 def each(cells: Column[Any], number: Callable[[Any], float]) -> Column[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from aet.cells.base import CELLS, TARGETS, Cells, Column, Faults, Target, each, object_cells, shown
-from aet.cells.number import parse_numbers
+from aet.cells.number import dates, parse_numbers
 from aet.cells.target import two_or_raise
 
 ITEM, TIME = "item", "time"
@@ -146,8 +146,8 @@ class Times:
             written = times.iloc[texts].map(lambda time: time if isinstance(time, str) else "?")
             zoned = written.map(lambda time: bool(ZONE.search(time) and "T" in time.replace(" ", "T")))
             self.zoned, self.bare = int(zoned.sum()), int((~zoned).sum())
-            dates = pd.to_datetime(written, utc=True, format="ISO8601", errors="coerce")
-            values[texts], wrong[texts] = parse_numbers(dates)[0], dates.isna().to_numpy()
+            read = dates(written)
+            values[texts], wrong[texts] = parse_numbers(read)[0], read.isna().to_numpy()
         wrong |= np.isinf(values)
         found: dict[int, str] = {}
         for (row, event), value, bad in zip(self.events, values.tolist(), wrong.tolist(), strict=True):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from aet.cells.base import CELLS, Cells, Column, Faults, each, object_cells, shown
+from aet.cells.base import CELLS, Cells, Column, Faults, each, looked_at, share_of, shown
 from aet.errors import DataError
 
 
@@ -26,15 +25,12 @@ class Images(Cells):
     @classmethod
     def recognises(cls, filled: Column[Any]) -> bool:
         """Arrays of 2 or 3 axes and PIL images, in nine of ten of the first hundred cells."""
-        head = list(filled.iloc[:100])
-        return sum(map(_is_image, head)) > 0.9 * len(head)
+        return share_of(filled, _is_image) > 0.9
 
     @classmethod
     def check(cls, column: Column[Any], faults: Faults) -> Column[Any]:
         """Images as given."""
-        cells = object_cells([str(cell) if isinstance(cell, Path) else cell for cell in column])
-        look = lru_cache(maxsize=None)(_file_fault)  # a file may stand in many rows
-        found = [look(cell) if isinstance(cell, str) else _array_fault(cell) for cell in cells]
+        cells, found = looked_at(column, _fault)
         wrong = np.array([fault is not None for fault in found], dtype=bool)
         faults.add(wrong, column.name, "an image", lambda row: str(found[row]))
         return pd.Series(cells, dtype=object)
@@ -64,6 +60,11 @@ def _is_image(cell: object) -> bool:
     if isinstance(cell, np.ndarray):
         return cell.ndim in (2, 3)
     return type(cell).__module__.startswith("PIL.")
+
+
+def _fault(cell: Any) -> str | None:
+    """What is wrong with a cell; None if nothing is."""
+    return _file_fault(cell) if isinstance(cell, str) else _array_fault(cell)
 
 
 def _file_fault(path: str) -> str | None:

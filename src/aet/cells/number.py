@@ -70,6 +70,11 @@ def parse_numbers(column: Column[Any]) -> tuple[npt.NDArray[np.float64], Mask]:
     return values, wrong
 
 
+def dates(texts: Column[Any]) -> Column[Any]:
+    """Times written as in ISO 8601 (2024-05-31, 2024-05-31T12:00:00+02:00), UTC unless they say otherwise; else NaT."""
+    return pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+
+
 def _number(cell: object) -> float | None:
     """A cell that pandas does not parse as a number; None if it is none."""
     if isinstance(cell, str):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from aet.cells.base import TARGETS, Column, Faults, Target
+from aet.cells.base import TARGETS
 from aet.cells.number import parse_numbers
-from aet.cells.target import two_or_raise
+from aet.cells.target import Joint, two_or_raise
 from aet.errors import DataError
 
 
 @TARGETS.register("policy")
-class Policies(Target):
+class Policies(Joint):
     """An action, its reward, and where it is known the propensity."""
 
-    several = True
     parts = ("label", "number", "number")
 
     @classmethod
@@ -46,8 +44,3 @@ class Policies(Target):
                     f"numbers above 0 and at most 1, got {chances[wrong][0]:g} (such values in {wrong.sum()} rows). "
                     "Mend the log, or leave those rows out."
                 )
-
-    @classmethod
-    def check(cls, column: Column[Any], faults: Faults | None, typed: Mapping[str, Any], alone: bool) -> Any:
-        """Each column is checked as its own kind."""
-        raise NotImplementedError("Each target of a policy is checked as its own kind.")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aet.cells.base import CELLS, TARGETS, Cells, Column, Faults, Target, each, object_cells, shown
+from aet.cells.base import CELLS, TARGETS, Cells, Column, Faults, Target, each, object_cells, share_of, shown
 from aet.cells.number import LARGEST
 from aet.errors import DataError
 
@@ -71,8 +71,7 @@ def rows_of_arrays(cells: npt.NDArray[Any]) -> Values | None:
 
 def mostly_numbers(column: Column[Any]) -> bool:
     """Whether more than half of the first hundred cells that are not missing are lists of numbers."""
-    head = list(column.dropna().iloc[:100])
-    return 2 * sum(numbers(cell) is not None for cell in head) > len(head)
+    return share_of(column.dropna(), lambda cell: numbers(cell) is not None) > 0.5
 
 
 def width(values: Values) -> int:

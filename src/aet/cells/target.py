@@ -77,16 +77,20 @@ class Flags(NumberTargets):
         return values
 
 
-@TARGETS.register("several")
-class Mixed(Target):
-    """Columns of different kinds; what there is to learn is known when it is learned, over the rows that have it."""
+class Joint(Target):
+    """Columns that are each checked as their own kind (`Schema.kind_of`), never as this one."""
 
     several = True
 
     @classmethod
     def check(cls, column: Column[Any], faults: Faults | None, typed: Mapping[str, Any], alone: bool) -> Any:
-        """Each column is checked as its own kind."""
-        raise NotImplementedError("Each of several targets is checked as its own kind.")
+        """Not to be called."""
+        raise NotImplementedError(f"Each column of {cls.__name__} is checked as its own kind.")
+
+
+@TARGETS.register("several")
+class Mixed(Joint):
+    """Columns of different kinds; what there is to learn is known when it is learned, over the rows that have it."""
 
 
 def two_or_raise(classes: set[Any], targets: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aet.cells.base import CELLS, TARGETS, Cells, Faults, Target, each, object_cells, shown
+from aet.cells.base import CELLS, TARGETS, Cells, Faults, Target, each, object_cells, share_of, shown
 
 MOST = 128
 """Words of a row at most: a longer one is cut into sentences by whoever knows where they end."""
@@ -27,8 +27,7 @@ def is_words(cell: object) -> bool:
 
 def mostly_words(column: pd.Series[Any]) -> bool:
     """Whether more than half of the first hundred cells that are not missing are lists of texts."""
-    head = list(column.dropna().iloc[:100])
-    return 2 * sum(map(is_words, head)) > len(head)
+    return share_of(column.dropna(), is_words) > 0.5
 
 
 def listed(cell: object) -> list[str] | None:

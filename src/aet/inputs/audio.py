@@ -25,7 +25,8 @@ from aet.cells.waveform import RATES, Floats, Sound, SoundWarning, read_sound
 from aet.config import Section
 from aet.errors import ConfigError
 from aet.inputs.acoustics import Elsewhere, masked
-from aet.inputs.base import INPUTS, Input
+from aet.inputs.base import INPUTS
+from aet.inputs.gains import GainedInput
 from aet.inputs.melbank import WINDOW, filterbank, frames, log_mel
 from aet.schema import InputSpec
 
@@ -61,15 +62,13 @@ class AudioSettings(Section):
 
 
 @INPUTS.register("audio")
-class AudioInput(Input):
+class AudioInput(GainedInput):
     """One column of sounds. Encoded: energies (B, M, T), standardised a band, NaN behind a sound's end."""
 
     kind = "audio"
     drift = Elsewhere()
     center: Tensor
     spread: Tensor
-    gain: Tensor
-    offset: Tensor
 
     def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
         super().__init__(specs, dim)
@@ -166,8 +165,7 @@ class AudioInput(Input):
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values (B, M, T) -> tokens (B, P, dim), pitch by pitch, and which have sound in them (B, P)."""
-        dials = self.dials()
-        gain, offset = self.composed(dials) if dials else (self.gain, self.offset)
+        gain, offset = self.gains()
         real = ~values.isnan().any(1)  # (B, T)
         # Twice: what is not there has no slope either, and the offset is for sounds alone.
         x = torch.addcmul(offset, values.masked_fill(~real[:, None], 0.0), gain)
@@ -213,17 +211,6 @@ class AudioInput(Input):
     def dial_shapes(self) -> dict[str, tuple[int, ...]]:
         """(M, 1) each."""
         return dict.fromkeys(("scale", "shift"), (self.chosen.mels, 1))
-
-    def composed(self, dials: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Gain and offset after the dials."""
-        factor = 1 + dials["scale"]
-        return self.gain * factor, self.offset * factor + dials["shift"]
-
-    def fold(self, dials: Mapping[str, Tensor]) -> None:
-        """Keep the composed gain and offset."""
-        gain, offset = self.composed(dials)
-        self.gain.copy_(gain)
-        self.offset.copy_(offset)
 
 
 def common_rate(sounds: Sequence[Sound], column: str) -> int:

@@ -18,7 +18,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from aet.config import Section
-from aet.inputs.base import INPUTS, Input
+from aet.inputs.base import INPUTS
+from aet.inputs.gains import GainedInput
 from aet.schema import InputSpec
 
 
@@ -58,14 +59,12 @@ PIXELS = 2**22
 
 
 @INPUTS.register("image")
-class ImageInput(Input):
+class ImageInput(GainedInput):
     """One image column. Encoded: (B, C, H, W), standardised per channel."""
 
     kind = "image"
     center: Tensor
     spread: Tensor
-    gain: Tensor
-    offset: Tensor
 
     def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
         super().__init__(specs, dim)
@@ -143,8 +142,7 @@ class ImageInput(Input):
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values (B, C, H, W) -> tokens (B, P, dim)."""
-        dials = self.dials()
-        gain, offset = self.composed(dials) if dials else (self.gain, self.offset)
+        gain, offset = self.gains()
         x = torch.addcmul(offset, values, gain)
         below, right = -x.shape[2] % self.patch, -x.shape[3] % self.patch
         tokens = self.project(F.pad(x, (0, right, 0, below)))  # (B, dim, down, across)
@@ -194,14 +192,3 @@ class ImageInput(Input):
     def dial_shapes(self) -> dict[str, tuple[int, ...]]:
         """(C, 1, 1) each."""
         return dict.fromkeys(("scale", "shift"), (self.shape[0], 1, 1))
-
-    def composed(self, dials: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Gain and offset after the dials."""
-        factor = 1 + dials["scale"]
-        return self.gain * factor, self.offset * factor + dials["shift"]
-
-    def fold(self, dials: Mapping[str, Tensor]) -> None:
-        """Keep the composed gain and offset."""
-        gain, offset = self.composed(dials)
-        self.gain.copy_(gain)
-        self.offset.copy_(offset)

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from aet.config import Section
 from aet.errors import ConfigError
-from aet.inputs.base import INPUTS, Input
+from aet.inputs.base import INPUTS
 from aet.inputs.components import Reduction, components
 from aet.inputs.embedding import EMBEDDINGS
+from aet.inputs.gains import GainedInput
 from aet.inputs.scaling import SCALINGS, Ranks, robust_moments, squashing
 from aet.plain_rows import picked
 from aet.schema import InputSpec
@@ -64,14 +65,12 @@ class NumberSettings(Section):
 
 
 @INPUTS.register("number")
-class NumberInput(Input):
+class NumberInput(GainedInput):
     """Number columns in groups of one size. Encoded: (B, G, S), NaN where missing."""
 
     kind = "number"
     center: Tensor
     spread: Tensor
-    gain: Tensor
-    offset: Tensor
     mean: Tensor
     directions: Tensor
 
@@ -82,7 +81,6 @@ class NumberInput(Input):
         shape = (self.groups, self.size)
         self.register_buffer("center", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("spread", torch.ones(shape, dtype=torch.float64))
-        # Where a folded state lives: rows stay encoded in the source's units, so they fit the merged model too.
         self.register_buffer("gain", torch.ones(shape))
         self.register_buffer("offset", torch.zeros(shape))
         self.prepare(NumberSettings(), 0)
@@ -183,8 +181,7 @@ class NumberInput(Input):
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values (B, G, S) -> tokens (B, G, dim)."""
         absent = values.isnan()  # (B, G, S)
-        dials = self.dials()
-        gain, offset = self.composed(dials) if dials else (self.gain, self.offset)
+        gain, offset = self.gains()
         x = torch.addcmul(offset, values.nan_to_num(0.0), gain)
         x = self.squash(x).masked_fill(absent, 0.0)
         x = self.drawn_together(x)
@@ -259,14 +256,3 @@ class NumberInput(Input):
     def dial_shapes(self) -> dict[str, tuple[int, ...]]:
         """(G, S) each."""
         return dict.fromkeys(("scale", "shift"), (self.groups, self.size))
-
-    def composed(self, dials: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Gain and offset after the dials: (x·gain + offset)(1 + scale) + shift."""
-        factor = 1 + dials["scale"]
-        return self.gain * factor, self.offset * factor + dials["shift"]
-
-    def fold(self, dials: Mapping[str, Tensor]) -> None:
-        """Keep the composed gain and offset."""
-        gain, offset = self.composed(dials)
-        self.gain.copy_(gain)
-        self.offset.copy_(offset)

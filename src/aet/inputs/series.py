@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from aet.config import Section
 from aet.errors import ConfigError
-from aet.inputs.base import INPUTS, Input
+from aet.inputs.base import INPUTS
+from aet.inputs.gains import GainedInput
 from aet.inputs.normalise import NORMALISERS, drawn_in
 from aet.inputs.scaling import robust_moments
 from aet.schema import InputSpec
@@ -51,14 +52,12 @@ class SeriesSettings(Section):
 
 
 @INPUTS.register("series")
-class SeriesInput(Input):
+class SeriesInput(GainedInput):
     """One column. Encoded: (B, C, L + 4), in units of the training windows, NaN where missing; then `MEASURED`."""
 
     kind = "series"
     center: Tensor
     spread: Tensor
-    gain: Tensor
-    offset: Tensor
 
     def __init__(self, specs: Sequence[InputSpec], dim: int) -> None:
         super().__init__(specs, dim)
@@ -163,8 +162,7 @@ class SeriesInput(Input):
 
     def seen(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Windows z (B, C, L) at one size, 0 where missing; what is missing; asinh c and log s (B, C, 2)."""
-        dials = self.dials()
-        gain, offset = self.composed(dials) if dials else (self.gain, self.offset)
+        gain, offset = self.gains()
         x, ends = values[..., : self.length], values[..., self.length : self.length + 2].nan_to_num(0.0)
         absent = x.isnan()
         x = torch.addcmul(offset, x.masked_fill(absent, 0.0), gain)
@@ -260,17 +258,6 @@ class SeriesInput(Input):
         if not self.chosen.level and self.chosen.normalise != "none":
             return {}
         return dict.fromkeys(("scale", "shift"), (self.series, 1))
-
-    def composed(self, dials: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Gain and offset after the dials."""
-        factor = 1 + dials["scale"]
-        return self.gain * factor, self.offset * factor + dials["shift"]
-
-    def fold(self, dials: Mapping[str, Tensor]) -> None:
-        """Keep the composed gain and offset."""
-        gain, offset = self.composed(dials)
-        self.gain.copy_(gain)
-        self.offset.copy_(offset)
 
 
 def windows(cells: pd.Series, length: int, series: int) -> np.ndarray:

@@ -138,7 +138,7 @@ def head_gradient(model: Model, batch: Batch) -> Tensor:
     model.eval()
     with torch.no_grad():
         summary = model.trunk(*model.tokens(batch), concepts=model.concepts(batch))
-        logits = model.output.beside(model.output(summary), batch.values)
+        logits = model.answered(summary, batch)
     model.train(training)
     with torch.enable_grad():
         logits.requires_grad_()

@@ -204,14 +204,13 @@ def told_loss(run: Run, switches: Sequence[Switch], trunk: Callable[..., Tensor]
     own = run.concepts
 
     def forward(tokens: Tensor, mask: Tensor | None, concepts: Tensor | None = own) -> Tensor:
-        logits: Tensor = run.model.output(trunk(tokens, mask, concepts=concepts))
-        return run.model.output.beside(logits, batch.values)
+        return run.model.answered(trunk(tokens, mask, concepts=concepts), batch)
 
     parts: list[Tensor] = []
     if run.model.trunk.wide is None:
         logits = forward(tokens, run.mask)
     else:
-        logits = run.model.output.beside(run.model.output(trunk(tokens, run.mask, None, parts, own)), batch.values)
+        logits = run.model.answered(trunk(tokens, run.mask, None, parts, own), batch)
     seen = Pass(batch, tokens, run.mask, logits, run.model.output.losses(logits, batch.target), forward)
     for switch in switches:
         seen.losses = switch.losses(run, seen)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from aet.cells.number import parse_numbers
+from aet.cells.number import dates, parse_numbers
 from aet.errors import DataError
 from aet.schema import Schema
 
@@ -154,7 +154,7 @@ def instants(times: pd.Series) -> np.ndarray:
     values, wrong = parse_numbers(times)
     if wrong.any():
         missing = np.isnan(values) & ~wrong
-        values, _ = parse_numbers(pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce"))
+        values, _ = parse_numbers(dates(times))
         wrong = np.isnan(values) & ~missing
     if wrong.any():
         raise DataError(

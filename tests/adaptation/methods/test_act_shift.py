@@ -6,8 +6,8 @@ import torch
 import aet
 from aet.adaptation import ActShift
 from aet.adaptation.methods import act_shift
-from aet.adaptation.summaries import summaries
 from aet.attention.state import applied
+from aet.summaries import summaries
 from tests.adaptation.models import batch_of
 from tests.made import quick, signs
 

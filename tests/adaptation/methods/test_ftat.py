@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from aet.adaptation import Bbse, Ftat
-from aet.adaptation.summaries import summaries
+from aet.summaries import summaries
 from tests.adaptation.models import batch_of, three
 
 

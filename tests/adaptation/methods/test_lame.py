@@ -10,7 +10,7 @@ import torch
 from aet.adaptation import Lame
 from aet.adaptation.methods import lame
 from aet.adaptation.methods.lame import agreed, neighbours
-from aet.adaptation.summaries import summaries
+from aet.summaries import summaries
 from tests.adaptation.models import batch_of, three
 
 

@@ -5,7 +5,7 @@ import torch
 
 import aet
 from aet.adaptation import T3a
-from aet.adaptation.summaries import head_weight, summaries
+from aet.summaries import head_weight, summaries
 from tests.adaptation.models import batch_of
 from tests.made import quick, signs
 

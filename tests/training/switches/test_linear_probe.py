@@ -5,11 +5,11 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from aet.adaptation.summaries import summaries
 from aet.config import Config
 from aet.errors import ConfigError
 from aet.model import Model, evaluating
 from aet.schema import infer
+from aet.summaries import summaries
 from aet.training.switches.linear_probe import STRENGTHS, LinearProbe, fitted
 
 from ...made import quick, signs

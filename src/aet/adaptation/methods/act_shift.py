@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, RADIUS, Method
-from aet.adaptation.summaries import head_weight, summaries
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
+from aet.summaries import head_weight, summaries
 
 
 @METHODS.register("act_shift")

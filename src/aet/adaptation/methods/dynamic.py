@@ -95,10 +95,9 @@ class Dynamic(Method):
         made, self.made, self.asked = self.made, None, True
         if made is None or made[0] is not batch or made[1] is not self.state:
             return super().answer(batch)
-        with applied(self.state), evaluating(self.model), self.model.told(batch.to(self.device)):
-            concepts = self.model.concepts(batch.to(self.device))
-            logits = self.model.output(self.model.trunk(*made[2:], concepts=concepts))
-            return self.model.output.beside(logits, batch.to(self.device).values).cpu()
+        here = batch.to(self.device)
+        with applied(self.state), evaluating(self.model), self.model.told(here):
+            return self.model.answered(self.model.trunk(*made[2:], concepts=self.model.concepts(here)), here).cpu()
 
     def memory(self) -> dict[str, Tensor]:
         """Sum and number of the rows, the window, and whether answers were asked for."""

@@ -22,8 +22,8 @@ from aet.adaptation.base import METHODS
 from aet.adaptation.beliefs import margin
 from aet.adaptation.label_mix import ConfusedMix
 from aet.adaptation.methods.lame import neighbours
-from aet.adaptation.summaries import summaries
 from aet.batch import Batch
+from aet.summaries import summaries
 
 
 @METHODS.register("ftat")

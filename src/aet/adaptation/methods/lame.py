@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, Method
-from aet.adaptation.summaries import summaries
 from aet.attention.state import applied
 from aet.batch import Batch
 from aet.outputs.label import LabelOutput
+from aet.summaries import summaries
 
 
 @METHODS.register("lame")

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS
-from aet.adaptation.summaries import summaries
 from aet.adaptation.teacher import RememberingTeacher, taught_entropy
 from aet.attention.state import active, applied
 from aet.batch import Batch
 from aet.errors import ConfigError
 from aet.statistics import Moments
+from aet.summaries import summaries
 
 
 @METHODS.register("petta")

@@ -25,11 +25,11 @@ from torch import Tensor
 
 from aet.adaptation.base import METHODS, Method, source_state
 from aet.adaptation.methods.norm_align import NormAlign
-from aet.adaptation.summaries import summaries
 from aet.attention.state import ElasticState, applied, under
 from aet.batch import Batch
 from aet.errors import ConfigError
 from aet.outputs.label import LabelOutput
+from aet.summaries import summaries
 
 
 @METHODS.register("propagate")

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.beliefs import entropy
-from aet.adaptation.summaries import head_weight, summaries
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
+from aet.summaries import head_weight, summaries
 
 
 @METHODS.register("t3a")

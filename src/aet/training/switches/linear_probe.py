@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from aet.batch import some_rows
 from aet.errors import ConfigError
 from aet.model import Model, evaluating
+from aet.summaries import summaries
 from aet.training.switch import SWITCHES, Run, Switch
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -52,8 +53,6 @@ class LinearProbe(Switch):
         assert train.target is not None
         assert valid.target is not None
         with evaluating(run.model):
-            from aet.adaptation.summaries import summaries
-
             (seen, _), (held, _) = summaries(run.model, train), summaries(run.model, valid)
         found = [fitted(seen, train.target, train.weight, strength) for strength in STRENGTHS]
         right = [float(((held @ weight.T + bias).argmax(1) == valid.target).float().mean()) for weight, bias in found]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aet.model import Model
     from aet.run import load
     from aet.scope import Scope
+    from aet.selective import Selective
     from aet.series_windows import windows
     from aet.training.ensemble import train_ensemble
     from aet.training.train import train
@@ -42,6 +43,7 @@ _DOORS = {
     "Knowledge": "aet.knowledge",
     "Model": "aet.model",
     "Scope": "aet.scope",
+    "Selective": "aet.selective",
     "load": "aet.run",
     "merge": "aet.backbones.elasticize",
     "predict_folder": "aet.folder",
@@ -59,6 +61,7 @@ __all__ = [
     "Knowledge",
     "Model",
     "Scope",
+    "Selective",
     "__version__",
     "attend",
     "build_stream",

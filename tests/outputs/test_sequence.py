@@ -12,7 +12,7 @@ from aet.inputs.pieces import END, START, joined, split, train_exact
 from aet.outputs.chrf import chrf, each_chrf
 from aet.outputs.sequence import SequenceOutput
 from aet.outputs.told import Told, telling
-from aet.outputs.written import Line, agreed
+from aet.outputs.written import Line, agreed, text_figures
 
 TEXTS = ["Save as new", "Save", "Log in, %(user)s!", "Größe 12", "保存", "naïve  café"]
 
@@ -148,6 +148,13 @@ def test_chrf_is_sacrebleus():
     ]
     expected = [sacrebleu.sentence_chrf(a, [b]).score / 100 for a, b in pairs]
     np.testing.assert_allclose(each_chrf(*zip(*pairs, strict=True)), expected, atol=1e-6)
+
+
+def test_wrong_words_and_letters_are_counted_in_those_of_the_truth():
+    pytest.importorskip("jiwer")
+    figures = text_figures(["three one", "for"], ["three one four", "four"])  # a word missing, a word wrong
+    assert figures["word_error"] == pytest.approx(2 / 4)
+    assert figures["letter_error"] == pytest.approx((5 + 1) / (14 + 4))
 
 
 def test_the_most_agreed_answer_is_chosen():

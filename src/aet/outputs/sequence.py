@@ -347,7 +347,7 @@ class SequenceOutput(Output):
     def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
         """`chrf`, mean over rows, and `exact`, the share of answers that are the truth; where it was told, `loss` and
         `token_accuracy` of its pieces; `bleu` and `corpus_chrf` (0..100) with the package sacrebleu, `rouge_l` (0..1)
-        with rouge-score.
+        with rouge-score, `word_error` and `letter_error` (from 0) with jiwer.
         """
         said, truth = self.texts(self.as_written(logits).pieces), self.texts(target)
         figures = {"chrf": float(each_chrf(said, truth).mean()), **text_figures(said, truth)}

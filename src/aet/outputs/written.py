@@ -74,7 +74,8 @@ def agreed(texts: Sequence[Sequence[str]], sure: Tensor) -> tuple[Tensor, Tensor
 
 
 def text_figures(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
-    """`exact`; with sacrebleu `bleu` and `corpus_chrf`, with rouge-score `rouge_l`.
+    """`exact`; with sacrebleu `bleu` and `corpus_chrf`, with rouge-score `rouge_l`, with jiwer `word_error` and
+    `letter_error`: edits that make the answers the truth, over the words, or letters, of the truth.
 
     >>> text_figures(["a b c d e"], ["a b c d e"])["exact"]
     1.0
@@ -91,4 +92,9 @@ def text_figures(said: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
         scorer = RougeScorer(["rougeL"])
         each = [scorer.score(right, own)["rougeL"].fmeasure for own, right in zip(said, truth, strict=True)]
         figures["rouge_l"] = float(sum(each) / max(len(each), 1))
+    if find_spec("jiwer"):
+        import jiwer
+
+        figures["word_error"] = float(jiwer.wer(list(truth), list(said)))
+        figures["letter_error"] = float(jiwer.cer(list(truth), list(said)))
     return figures

@@ -17,7 +17,7 @@ help: ## list the commands
 demo: .venv/ready ## train on real digits, stream another country's through it, write the report
 	$(BIN)/aet demo
 
-test: .venv/ready lint ## every test, doctest and lint
+test: .venv/ready lint docs ## every test, doctest and lint, and whether the pages build
 	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: .venv/ready ## ruff and mypy
@@ -43,7 +43,7 @@ bench: .venv/ready ## the tables of the README, some hours; goes on where it was
 	$(BIN)/python benchmarks/knowledge.py --json benchmarks/results/knowledge.json
 
 docs: .venv/ready ## the pages under site/
-	$(BIN)/mkdocs build --strict
+	$(BIN)/mkdocs build --quiet --strict
 
 lock: ## pin what is installed in .venv now
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock

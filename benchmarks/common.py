@@ -50,6 +50,13 @@ def write(records: Sequence[Record], path: Path | None) -> None:
         path.write_text(json.dumps([asdict(r) for r in records], indent=1) + "\n", encoding="utf-8")
 
 
+def beside(records: Sequence[Record], path: Path | None) -> list[Record]:
+    """The records, behind those of other tasks that the file at `path` already holds."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else []
+    tasks = {record.task for record in records}
+    return [*(Record(**entry) for entry in before if entry["task"] not in tasks), *records]
+
+
 class Done:
     """Figures of finished parts, a line each in `path`, so that a long benchmark goes on where it was stopped.
 

@@ -1,4 +1,4 @@
-"""Every kind of row and answer beside its peers: series, sound, histories, texts as answers, a robot.
+"""Every kind of row and answer beside its peers: series, sound, histories, texts as answers, a robot, several at once.
 
     AET_DATA=... python benchmarks/kinds.py [--quick] [--seeds N] [--json FILE] [--only KIND]
 
@@ -15,7 +15,7 @@ from common import Record, parser, write
 
 from aet.errors import DataError
 
-KINDS = ("series", "audio", "events", "sequence", "robot")
+KINDS = ("series", "dust", "correctors", "audio", "events", "sequence", "robot", "modalities")
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ the users, with the last 50 films of a history), and SASRec written plainly in P
 
 The data come with the package recbole, which wants an environment of its own: AET_PEERS names its python. With it and
 without --quick RecBole's own SASRec is trained too, on the same order of events (times replaced by their ranks within a
-user, which RecBole would read as single precision); on one thread that takes hours. It needs NumPy's old names back.
+user, which RecBole would read as single precision), for as many processor seconds as ours and for five times as many:
+to its end it would take hours on one thread. It needs NumPy's old names back.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ NAME, LENGTH, DIM, DEPTH, HEADS = "kinds_events", 50, 64, 2, 2
 CHOSEN: dict[str, Any] = {"dropout": 0.4, "lr": 0.003, "batch_size": 32, "epochs": 14}
 """Chosen on the validation films (docs/lab/events.md)."""
 FIGURES = ("ndcg_at_10", "hit_at_10", "mrr")
+BUDGETS = (1, 5)
+"""Times the processor seconds of our training that RecBole trains."""
 FIND = "from importlib.util import find_spec; print(find_spec('recbole').submodule_search_locations[0])"
 
 
@@ -227,7 +230,7 @@ def streamed(table: pd.DataFrame, seed: int, epochs: int, most: int) -> dict[str
     past.loc[past.groupby("user_id").tail(1).index, "part"] = "valid"
     model = ours(table, past, seed, epochs)
     stream = model.stream(compare=True, keep=512)
-    mrr: dict[str, list[float]] = {"source": [], "proposal": [], "served": []}
+    mrr: dict[str, list[float]] = {"source": [], "served": []}
     waiting: tuple[list[int], list[Any]] | None = None
     for start in range(0, len(later), 256):
         piece = later.iloc[start : start + 256]
@@ -259,31 +262,42 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 config = Config(model="SASRec", dataset="ml-100k", config_dict=json.loads(sys.argv[1]))
 init_seed(config["seed"], True)
-train, valid, test = data_preparation(config, create_dataset(config))
+train, valid_data, test = data_preparation(config, create_dataset(config))
 init_seed(config["seed"], True)
 model = get_model("SASRec")(config, train.dataset)
 trainer = get_trainer(config["MODEL_TYPE"], "SASRec")(config, model)
-best, kept, began = -1.0, {}, time.process_time()
-def hear(epoch, score):
-    global best, kept
-    if score > best:
-        best, kept = score, trainer.evaluate(test, load_best_model=False, show_progress=False)
-    print(epoch, float(score), dict(kept), time.process_time() - began, file=sys.stderr, flush=True)
-trainer.fit(train, valid, saved=False, show_progress=False, callback_fn=hear)
-figures = {"ndcg_at_10": float(kept["ndcg@10"]), "hit_at_10": float(kept["hit@10"]), "valid": float(best)}
-print(json.dumps({**figures, "cpu_seconds": time.process_time() - began}))
+def forever():
+    while True:
+        yield from train
+steps, batches, spent, made = 0, forever(), 0.0, []
+for budget in json.loads(sys.argv[2]):
+    model.train()
+    while spent < budget:
+        began = time.process_time()
+        trainer.optimizer.zero_grad()
+        model.calculate_loss(next(batches)).backward()
+        trainer.optimizer.step()
+        spent, steps = spent + time.process_time() - began, steps + 1
+    valid, tests = (trainer.evaluate(part, load_best_model=False, show_progress=False) for part in (valid_data, test))
+    figures = {"ndcg_at_10": tests["ndcg@10"], "hit_at_10": tests["hit@10"]}
+    figures |= {"valid": valid["ndcg@10"], "cpu_seconds": spent, "epochs": steps / len(train)}
+    made.append({name: float(value) for name, value in figures.items()})
+    print(made[-1], file=sys.stderr, flush=True)
+print(json.dumps(made))
 """
 
 
-def recbole(table: pd.DataFrame, seed: int, folder: Path) -> dict[str, float]:
-    """RecBole's SASRec with its own settings but for the sizes."""
+def recbole(table: pd.DataFrame, seed: int, folder: Path, budgets: Sequence[float]) -> dict[str, float]:
+    """RecBole's SASRec with its own settings but for the sizes, after so many processor seconds of training steps each,
+    at least one step; names of figures begin with the budget's number.
+    """
     (folder / "ml-100k").mkdir(parents=True, exist_ok=True)
     ordered = table.sort_values("timestamp", kind="stable")
     ordered = ordered.assign(timestamp=ordered.groupby("user_id").cumcount())
     names = {"user_id": "user_id:token", "item_id": "item_id:token", "timestamp": "timestamp:float"}
     ordered[list(names)].rename(columns=names).to_csv(folder / "ml-100k" / "ml-100k.inter", sep="\t", index=False)
     given = {
-        "data_path": str(folder),
+        "data_path": str(folder.resolve()),
         "load_col": {"inter": list(names.keys())},
         "MAX_ITEM_LIST_LENGTH": LENGTH,
         "train_neg_sample_args": None,
@@ -300,26 +314,27 @@ def recbole(table: pd.DataFrame, seed: int, folder: Path) -> dict[str, float]:
         "show_progress": False,
         "state": "ERROR",
         "worker": 0,
-        "checkpoint_dir": str(folder),
+        "checkpoint_dir": str(folder.resolve()),
     }
     peer = os.environ.get("AET_PEERS", sys.executable)
-    done = subprocess.run([peer, "-c", RECBOLE, json.dumps(given)], stdout=subprocess.PIPE, text=True, check=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    command = [peer, "-c", RECBOLE, json.dumps(given), json.dumps(list(budgets))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=folder)  # it leaves logs there
+    made: list[dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+    return {f"{number} {name}": value for number, one in enumerate(made) for name, value in one.items()}
 
 
 def run(quick: bool, seeds: int, path: Path | None = None) -> list[Record]:
-    """All figures; `path` keeps those of finished parts."""
+    """All figures; those of finished parts are kept beside `path`."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    done, table = Done(path), events()
+    done, table = Done(partial(path)), events()
     epochs = 4 if quick else int(CHOSEN["epochs"])
     seeds = 1 if quick else seeds
     rows = aet.histories(table, "user_id", "item_id", "timestamp", length=LENGTH, split="leave_last_out")
     made: list[Record] = []
 
     def tell(method: str, each: Sequence[dict[str, float]], task: str = "next film") -> None:
-        for figure in (*FIGURES, "valid", "cpu_seconds", "source", "served", "over_plain"):
+        for figure in (*FIGURES, "valid", "cpu_seconds", "epochs", "source", "served", "over_plain"):
             values = [one[figure] for one in each if figure in one]
             if values:
                 mean, spread = summary(values)
@@ -351,15 +366,18 @@ def run(quick: bool, seeds: int, path: Path | None = None) -> list[Record]:
     later = bound(streamed, table)
     each = [done.get(f"stream {key} {most} {s}", bound(later, s, epochs, most)) for s in range(seeds)]
     tell("aet", each, "later films")
-    if not quick and os.environ.get("AET_PEERS"):  # last: it takes hours on one thread
-        folder = (path or Path("runs/kinds_events")).parent / "recbole"
-        tell(
-            "RecBole SASRec",
-            [done.get(f"RecBole {seed}", bound(recbole, table, seed, folder)) for seed in range(seeds)],
-        )
+    if not quick and os.environ.get("AET_PEERS"):
+        folder, each = (path or Path("runs/kinds_events")).parent / "recbole", []
+        for seed in range(seeds):
+            own = done.known[f"aet {key} {seed}"]["cpu_seconds"]
+            budgets = [times * own for times in BUDGETS]
+            each.append(done.get(f"RecBole {seed}", bound(recbole, table, seed, folder, budgets)))
+        for number, times in enumerate(BUDGETS):
+            figures = [{name[2:]: v for name, v in one.items() if name[0] == str(number)} for one in each]
+            tell(f"RecBole SASRec, {times} x our seconds", figures)
     return made
 
 
 if __name__ == "__main__":
     options = arguments(__doc__)
-    write(run(options.quick, options.seeds, partial(options.json)), options.json)
+    write(run(options.quick, options.seeds, options.json), options.json)

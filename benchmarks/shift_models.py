@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,7 @@ def cached(frame: pd.DataFrame, target: str, seed: int, training: Mapping[str, A
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two processes that want it, one trains
         if not folder.is_dir():
             beside = folder.with_suffix(".part")
-            shutil.rmtree(beside, ignore_errors=True)
-            aet.train(frame, target, seed=seed, **training).save(beside)
+            aet.train(frame, target, seed=seed, out=beside, **training)  # goes on where it was stopped
             beside.replace(folder)
     weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12]
     return aet.load(folder).eval(), weights
@@ -60,5 +58,6 @@ def oracle_of(
     config = dict(training["config"])
     epochs = config["train"]["epochs"]
     config["train"] = {**config["train"], "epochs": max(LEAST_EPOCHS, round(epochs * sourced / len(rows)))}
-    common = rows[rows[target].map(rows[target].value_counts()) > 1].reset_index(drop=True)
-    return cached(common, target, seed, {**training, "config": config})
+    tags = isinstance(rows[target].iloc[0], list)  # these are no classes of rows
+    common = rows if tags else rows[rows[target].map(rows[target].value_counts()) > 1]
+    return cached(common.reset_index(drop=True), target, seed, {**training, "config": config})

@@ -5,8 +5,7 @@
 banking77   77 intents of bank customers; accuracy on the published test rows
 clinc150    150 intents of ten domains; accuracy in scope, and how well requests out of scope are told apart (AUROC) by
             each score of `aet.Scope`; the score that is shown as ours is the best on the validation rows
-mood        positive or negative: trained on tweets, served on reviews of Amazon, of films, and on NYT sentences, rows
-            in the files' order: the source, and `auto` served without labels, with 32 and with 128 late labels
+mood        positive or negative, on texts of another kind (text_mood.py): `auto` without labels, with 32 and with 128
 
 Models are `aet.train` with the text backbone "minilm"; beside them a linear model on TF-IDF features and logistic
 regression on the frozen network's mean states. Validation rows are drawn from the training rows. `--quick`: 1,500
@@ -23,10 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from common import Done, Record, parser, partial, summary, write
+from common import Done, Record, beside, parser, partial, summary, write
 from rich.console import Console
 from rich.table import Table
 from text_data import banking, clinc, sentiment
+from text_mood import ROWS, mood
 
 import aet
 from aet.knowledge import Sentences
@@ -34,8 +34,10 @@ from aet.scope import SCORES
 
 Figures = dict[str, float]
 QUICK_ROWS, QUICK_EPOCHS = 1500, 3
+METRICS = {"minutes": "minutes", "AUROC": "auroc", "gap closed": "gap_closed", "harm": "harm"}
+"""What is no accuracy, by a word in the figure's name."""
 EPOCHS = {"banking77": 4, "clinc150": 3, "mood": 3}
-BATCH = 64
+TOLD: dict[str, Any] = {"kinds": {"text": "text"}, "output": "label", "progress": True}
 
 
 def config(part: str, quick: bool) -> dict[str, Any]:
@@ -60,8 +62,7 @@ def thinned(frame: pd.DataFrame, quick: bool, seed: int) -> pd.DataFrame:
 def trained(frame: pd.DataFrame, target: str, part: str, seed: int, quick: bool) -> tuple[aet.Model, float]:
     """A model and the minutes it took."""
     started = time.monotonic()
-    told: dict[str, Any] = {"kinds": {"text": "text"}, "output": "label", "progress": True}
-    model = aet.train(frame, target, seed=seed, config=config(part, quick), **told)
+    model = aet.train(frame, target, seed=seed, config=config(part, quick), **TOLD)
     return model, (time.monotonic() - started) / 60
 
 
@@ -100,14 +101,14 @@ def peers(train: pd.DataFrame, test: pd.DataFrame, target: str) -> Figures:
     return {"linear on TF-IDF": linear(train, test, target), "frozen MiniLM + LR": frozen(train, test, target)}
 
 
-def banking_part(seed: int, quick: bool) -> Figures:
+def banking_part(seed: int, quick: bool, done: Done) -> Figures:
     train, test = banking()
     train = thinned(train, quick, seed)
     model, minutes = trained(train, "intent", "banking77", seed, quick)
     return {"aet": accuracy(model, test, "intent"), "minutes": minutes, **peers(train, test, "intent")}
 
 
-def clinc_part(seed: int, quick: bool) -> Figures:
+def clinc_part(seed: int, quick: bool, done: Done) -> Figures:
     from sklearn.metrics import roc_auc_score
 
     parts = clinc()
@@ -124,45 +125,12 @@ def clinc_part(seed: int, quick: bool) -> Figures:
     return {**found, "AUROC": found[f"AUROC {best}"], **peers(train, parts["test"], "intent")}
 
 
-def streamed(model: aet.Model, rows: pd.DataFrame, labels: int) -> tuple[float, float]:
-    """Accuracy as served and of the proposal, in percent, over the rows; so many labels in all, drawn as they come."""
-    stream = model.stream()
-    served, proposed, due = [], [], labels
-    blocks = [rows.iloc[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    for number, block in enumerate(blocks):
-        said: list[np.ndarray] = []
-        stream.watch = lambda checked, source, proposal, answers, serving, said=said: said.append(  # type: ignore[misc]
-            proposal.argmax(-1).numpy()
-        )
-        answers = stream.predict(block[["text"]])
-        served.append(answers["prediction"].to_numpy() == block["mood"].to_numpy())
-        classes = np.array(model.output.classes)
-        proposed.append(classes[said[0]] == block["mood"].to_numpy())
-        # Labels come evenly over the first half of the stream, each round for the rows so far.
-        wanted = min(due, round(labels * min(1.0, 2 * (number + 1) / len(blocks))) - (labels - due))
-        if wanted > 0:
-            ids = stream.ask(wanted)
-            stream.feedback(ids, [rows["mood"].iloc[i] for i in ids])
-            due -= len(ids)
-    return 100 * float(np.concatenate(served).mean()), 100 * float(np.concatenate(proposed).mean())
+def mood_part(seed: int, quick: bool, done: Done) -> Figures:
+    rows, training = thinned(sentiment("tweets"), quick, seed), {**TOLD, "config": config("mood", quick)}
+    return mood(seed, rows, training, QUICK_ROWS // 3 if quick else ROWS, done, f"mood {seed} {training}")
 
 
-def mood_part(seed: int, quick: bool) -> Figures:
-    model, minutes = trained(thinned(sentiment("tweets"), quick, seed), "mood", "mood", seed, quick)
-    found = {"minutes": minutes}
-    for name in ("amazon", "movies", "nyt"):
-        rows = thinned(sentiment(name), quick, seed)
-        half = rows.sample(frac=0.5, random_state=seed)
-        rest = rows.drop(half.index).reset_index(drop=True)
-        found[f"{name}: source"] = accuracy(model, rest, "mood")
-        found[f"{name}: oracle"] = accuracy(trained(half, "mood", "mood", seed, quick)[0], rest, "mood")
-        for labels in (0, 32, 128):
-            served, proposed = streamed(model, rest, labels)
-            found |= {f"{name}: served, {labels} labels": served, f"{name}: proposal, {labels} labels": proposed}
-    return found
-
-
-PARTS: dict[str, Callable[[int, bool], Figures]] = {
+PARTS: dict[str, Callable[[int, bool, Done], Figures]] = {
     "banking77": banking_part,
     "clinc150": clinc_part,
     "mood": mood_part,
@@ -178,16 +146,18 @@ def main() -> None:
     shown = Table("part", "figure", "mean", "± over seeds")
     for part in options.only or PARTS:
         runs = [
-            done.get(f"{part} {seed} {config(part, options.quick)}", lambda p=part, s=seed: PARTS[p](s, options.quick))  # type: ignore[misc]
+            done.get(
+                f"{part} {seed} {config(part, options.quick)}", lambda p=part, s=seed: PARTS[p](s, options.quick, done)
+            )  # type: ignore[misc]
             for seed in range(1 if options.quick else options.seeds)
         ]
         for name in runs[0]:
             mean, spread = summary([run[name] for run in runs])
-            metric = "minutes" if name == "minutes" else "auroc" if name.startswith("AUROC") else "accuracy"
+            metric = next((metric for word, metric in METRICS.items() if word in name), "accuracy")
             records.append(Record("text", part, name, metric, mean, spread=spread, seeds=len(runs)))
             shown.add_row(part, name, f"{mean:.1f}", f"{spread:.1f}")
     Console(width=120).print(shown)
-    write(records, options.json)
+    write(beside(records, options.json), options.json)
 
 
 if __name__ == "__main__":

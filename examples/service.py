@@ -35,4 +35,4 @@ if __name__ == "__main__":
         print(client.history("old-hall")[["rows", "kind", "text"]].head(5).to_string(index=False))
 
     server.terminate()
-    server.wait()
+    server.communicate()

@@ -9,6 +9,9 @@ import torch
 
 import aet
 from aet.errors import ConfigError, DataError
+from aet.training.loop import batch_loss
+from aet.training.switch import Run
+from aet.training.switches.each_modality import EachModality
 from aet.training.switches.modality_dropout import kept
 
 from .made import quick, sentences, shapes
@@ -115,6 +118,37 @@ def test_dropout_leaves_every_row_something():
     assert float(share) == pytest.approx(0.5 - 0.5**4 / 4, abs=0.02)  # the last one stays
 
 
-def test_dropout_needs_two_modalities(rows):
+@pytest.mark.parametrize("switch", ["modality_dropout", "each_modality"])
+def test_such_switches_need_two_modalities(rows, switch):
     with pytest.raises(ConfigError, match="expected two or more, got table"):
-        aet.train(rows[["n", "y"]], "y", config=quick(epochs=1, switches={"modality_dropout": {}}))
+        aet.train(rows[["n", "y"]], "y", config=quick(epochs=1, switches={switch: {}}))
+
+
+@torch.no_grad()
+def test_each_modality_answers_as_if_the_row_had_no_other(rows, model):
+    batch = model.encode(model.check(rows[:20], need_target=True).frame, target=True)
+    run, switch = Run(model, None, batch, batch, 1, lambda: torch.zeros(())), EachModality(weight=0.5)
+    switch.begin(run)
+    run.switches = [switch]
+    plain = float(batch_loss(run, [], model.trunk, batch))
+    added = float(batch_loss(run, [switch], model.trunk, batch)) - plain
+    tokens, mask = model.tokens(batch)
+    alone = []
+    for places in model.modalities().values():
+        only = torch.zeros(tokens.shape[:2], dtype=torch.bool)
+        only[:, places] = True if mask is None else mask[:, places]
+        logits = model.answered(model.trunk(tokens, only), batch)
+        alone.append(float(model.output.losses(logits, batch.target).mean()))
+    assert added == pytest.approx(0.5 * np.mean(alone), rel=1e-4)
+    assert switch.acted() == "60 rows answered from one modality"
+
+
+@torch.no_grad()
+def test_a_modality_that_a_row_lacks_answers_nothing(rows, model):
+    some = rows[:20].copy()
+    some.loc[::2, "picture"] = None
+    batch = model.encode(model.check(some, need_target=True).frame, target=True)
+    run, switch = Run(model, None, batch, batch, 1, lambda: torch.zeros(())), EachModality()
+    switch.begin(run)
+    assert torch.isfinite(batch_loss(run, [switch], model.trunk, batch))
+    assert switch.acted() == "50 rows answered from one modality"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import shift
 import shift_models
 import shift_run
+from common import Record, beside, write
 from shift_data import DATA, Recipe, Shift, eras, halves, levels, spread
 from shift_picture import draw
 from shift_table import agreement, gap_closed, records, show
@@ -226,3 +228,37 @@ def test_real_tables(real_data):
     made = DATA["wall robot"](0)
     assert list(made.rows.columns) == list(made.oracle.columns)
     assert len(made.served) == 2
+
+
+@pytest.mark.parametrize("name", ["tweets to reviews", "news to other names"])
+def test_texts_and_tags_are_streams_too(models, name):
+    try:
+        made = DATA[name](0)
+    except DataError as error:
+        pytest.skip(str(error))
+    assert made.streams["own order"].quick
+    config = {
+        **made.training["config"],
+        "train": {"epochs": 1, "rehearsals": 0},
+        "model": {"dim": 8, "depth": 1, "heads": 2},
+    }
+    few = [(part, frame.head(30)) for part, frame in made.served[:2]]
+    small = replace(
+        made,
+        rows=made.rows.head(60),
+        oracle=made.oracle.head(40),
+        served=few,
+        training={**made.training, "config": config},
+    )
+    case, _ = shift.case_of(small, Recipe("as_filed"), 0)
+    proposal, answers, came = shift_run.served(case, labels=True)
+    assert proposal["rows"] == 60
+    assert answers["labels"] == sum(len(rows) for _, rows in came) > 0
+
+
+def test_records_of_other_tasks_stay(tmp_path):
+    path = tmp_path / "some.json"
+    write([Record("text", "a", "aet", "accuracy", 1.0), Record("text", "b", "aet", "accuracy", 2.0)], path)
+    kept = beside([Record("text", "b", "aet", "accuracy", 3.0)], path)
+    assert [(record.task, record.value) for record in kept] == [("a", 1.0), ("b", 3.0)]
+    assert len(beside(kept, None)) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from aet.answering import Answering
 from aet.attention.beside import stand_beside
 from aet.attention.chosen import own_draws
-from aet.attention.state import ElasticState, active, applied, elastic_modules, name_elastic
+from aet.attention.state import ElasticState, active, applied, dial_axes, name_elastic, row_states
 from aet.batch import Batch
 from aet.cells import CELLS, TARGETS
 from aet.config import Config
@@ -308,41 +309,28 @@ class Model(Answering, nn.Module):
         Of an active state in its batched form each row takes its own; raises ConfigError if there is not one a row.
         """
         rows = rows or self.rows_at_once()
-        states = self.row_states(len(batch))
-        training, pieces = self.training, []
-        self.eval()
-        for index in torch.arange(len(batch)).split(rows):
-            with nullcontext() if states is None else applied(states.rows(index)):
-                pieces.append(self(batch[index].to(self.device)).cpu())
-        if training:
-            self.train()
-        return torch.cat(pieces) if pieces else torch.empty(0, self.output.width)
+        states = row_states(self, self.dial_axes, len(batch))
+        if not len(batch):
+            return torch.empty(0, self.output.width)
+        with evaluating(self):
+            if len(batch) <= rows:  # most calls: cutting would copy rows and states
+                with applied(active() if states is None else states):
+                    whole: Tensor = self(batch.to(self.device)).cpu()
+                return whole
+            pieces = []
+            for index in torch.arange(len(batch)).split(rows):
+                with nullcontext() if states is None else applied(states.rows(index)):
+                    pieces.append(self(batch[index].to(self.device)).cpu())
+        return torch.cat(pieces)
 
     def rows_at_once(self) -> int:
         """How many rows pass through the network together when predicting."""
         return max(1, TOKENS // (len(self.token_names()) * self.config.model.members))
 
-    def row_states(self, rows: int) -> ElasticState | None:
-        """The active state if it is batched, one state a row; None if all rows share one or are the source's."""
-        if active() is None:
-            return None
-        dials, batched = {}, {}
-        for part in elastic_modules(self):
-            shapes = part.dial_shapes()
-            for dial, tensor in part.dials().items():
-                name = f"{part.elastic_name}.{dial}"
-                dials[name] = tensor.expand(rows, *shapes[dial]) if tensor.ndim == len(shapes[dial]) else tensor
-                if tensor.ndim > len(shapes[dial]):
-                    batched[name] = len(tensor)
-        if not batched or set(batched.values()) == {1}:
-            return None
-        for name, count in batched.items():
-            if count != rows:
-                raise ConfigError(
-                    f"A batched state holds one state a row: expected {rows}, got {count} in {name}. Choose each row's "
-                    "state with `states.rows(index)`, or apply a single state to all rows."
-                )
-        return ElasticState(dials)
+    @cached_property
+    def dial_axes(self) -> dict[str, int]:
+        """Axes of each dial by its name, that of rows aside; of a model that is built."""
+        return dial_axes(self)
 
     def attention_acted(self) -> dict[str, str]:
         """What each mechanism of attention learned, in words; an empty text for one that learned nothing.

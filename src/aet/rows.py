@@ -51,7 +51,8 @@ def check_rows(
     `MARKERS` are missing values. `kept` (K,) and the keys of `problems` share the positions 0 ... N-1, both
     in order.
 
-    Where there are several inputs, a row may lack an image: the cell is None, and no fault unless all are missing.
+    Where there are several inputs, a row may lack an image or a sound: the cell is None, and no fault unless all are
+    missing.
 
     Kept aside: no number in a numeric column, an infinite one or one beyond single precision; another object
     in a category or text; what is no list of 1 to 128 words; an image that is missing, broken, not finite, or

@@ -93,7 +93,7 @@ class TestFeedback:
         weights = dict(zip(asked, stream.kept.weights[[stream.kept.place[i] for i in asked]].tolist(), strict=True))
         other = [i for i in range(20) if i not in asked][:3]
         seen = []
-        monkeypatch.setattr(stream.guard, "update", lambda gain, weight, row: seen.append((weight, row)))
+        monkeypatch.setattr(stream.guard, "update", lambda gain, weight, row, over: seen.append((weight, row)))
         ids = [other[0], asked[0], asked[1], other[1], asked[2], other[2]]
         stream.feedback(ids, [truth[i] for i in ids])
         assert seen == [(weights[i], i) for i in asked]
@@ -137,7 +137,7 @@ class TestFeedback:
             adapted = model.output.scores(model.logits(rows[pick]), target)
         gains = (adapted - model.output.scores(model.logits(rows[pick]), target)).tolist()
         heard = []
-        monkeypatch.setattr(stream.guard, "update", lambda gain, weight, row: heard.append((gain, weight, row)))
+        monkeypatch.setattr(stream.guard, "update", lambda gain, weight, row, over: heard.append((gain, weight, row)))
         stream.feedback(range(20, 24), truth[20:24], at_random=True)
         assert heard == [(gain, 1.0, None) for gain in gains]
 

@@ -26,9 +26,9 @@ def heard(stream):
     """Every comparison that the guard takes from now on: (gain, weight, row)."""
     said, update = [], stream.guard.update
 
-    def spy(gain, weight=1.0, row=None):
+    def spy(gain, weight=1.0, row=None, over=None):
         said.append((gain, weight, row))
-        update(gain, weight, row)
+        update(gain, weight, row, over)
 
     stream.guard.update = spy
     return said

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from aet.adaptation.base import METHODS
 from aet.adaptation.together import answer_together, predict_together
 from aet.errors import ConfigError, SchemaError
 from tests.adaptation.models import everything, inputs, three
@@ -127,3 +128,29 @@ def test_what_cannot_go_together_is_refused(model, with_ids):
         predict_together([stream], [site(0).drop(columns="a")])
     assert stream.rows == 0
     assert torch.isfinite(model.logits(model.encode(site(0)))).all()
+
+
+def test_what_methods_look_at_can_be_told_beforehand(model):
+    for name in ("auto", "mixture", "source"):
+        one, other = METHODS[name](model), METHODS[name](model)
+        for rows in (5, 20, 40):
+            batch = model.encode(inputs(three(rows, rows, shift=1.0)))
+            looked, before = one.looks(batch), one.state
+            assert one.state is before
+            state = one.proposed(batch, [one.answer_under(*look) for look in looked])
+            assert state.equal(other.propose(batch))
+            assert one.passes == other.passes
+            assert bool(looked) == (name != "source" and rows > 5)
+
+
+def test_looks_and_answers_of_all_streams_are_one_pass(model, monkeypatch):
+    streams, passes = [model.stream() for _ in range(3)], []
+    logits = type(model).logits
+    monkeypatch.setattr(type(model), "logits", lambda self, batch: passes.append(len(batch)) or logits(self, batch))
+    frames = [inputs(three(16, seed, shift=0.5)) for seed in range(3)]
+    answers = predict_together(streams, frames)
+    looked = sum(int(stream.trace.passes["adapting"]) for stream in streams)
+    assert passes == [48 + looked]
+    alone = pd.concat([model.stream().predict(frame) for frame in frames], ignore_index=True)
+    assert answers["prediction"].tolist() == alone["prediction"].tolist()
+    np.testing.assert_allclose(answers["confidence"], alone["confidence"], atol=1e-5)

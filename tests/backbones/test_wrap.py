@@ -8,6 +8,8 @@ from torch import nn
 
 import aet
 from aet.attention.state import ElasticState, applied
+from aet.backbones.answers.tags import numbered
+from aet.cells.words import objects
 from aet.errors import AetError, ConfigError, RunError, SchemaError
 
 COLUMNS = list("abcdefgh")
@@ -177,3 +179,115 @@ class TestTokenizers:
 def test_an_update_belongs_to_where_the_module_comes_from(wrapped):
     with pytest.raises(ConfigError, match="wrap it again"):
         wrapped[0].update(rows(40, seed=7), compare=False)
+
+
+class TestNumbers:
+    """A regression, in the target's own unit."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def priced():
+        torch.manual_seed(0)
+        net = Net()
+        net.head = nn.Linear(8, 1)
+        frame = rows(200, seed=8).drop(columns="level")
+        return net.eval(), frame.assign(price=1000 + 50 * frame["a"])
+
+    def test_answers_stay_and_are_told_in_the_unit(self, priced):
+        net, frame = priced
+        with torch.no_grad():
+            net.head.bias.fill_(1000.0)
+            plain = net(read(frame)).squeeze(-1).numpy()
+        model = aet.wrap(net, read, None, frame, target="price", output="number")
+        answers = model.predict(frame)
+        np.testing.assert_allclose(answers["prediction"], plain, rtol=1e-5)
+        assert 0.85 <= ((answers["lower"] <= frame["price"]) & (frame["price"] <= answers["upper"])).mean() <= 0.95
+
+    def test_late_labels_move_it(self, priced):
+        net, frame = priced
+        model = aet.wrap(net, read, None, frame, target="price", output="number")
+        stream = model.stream()
+        stream.predict(frame[COLUMNS])
+        ids = stream.ask(32)
+        stream.feedback(ids, frame.loc[ids, "price"] + 30)
+        with applied(stream.state):
+            later = model.output.answers(model.logits(model.encode(frame)))["prediction"]
+        assert (later - frame["price"] - 30).abs().mean() < (
+            model.predict(frame)["prediction"] - later
+        ).abs().max() + 60
+        assert abs(float((frame["price"] + 30 - later).mean())) < 30
+
+    def test_classes_beside_a_number_are_refused(self, priced):
+        net, frame = priced
+        with pytest.raises(ConfigError, match="outputs=None"):
+            aet.wrap(net, read, CLASSES, frame, target="price", output="number")
+        with pytest.raises(ConfigError, match="a number a row"):
+            aet.wrap(Net(), read, None, frame, target="price", output="number")
+
+
+class TestTags:
+    """A small BERT of Hugging Face that tags words, untrained; its O is not the first tag."""
+
+    TAGS = ("B-x", "O", "I-x")
+    CELLS = (
+        [["good", "film"], ["the", "unheard", "bad", "film"], ["a"]] * 12,
+        [["B-x", "I-x"], list("OOOO"), ["O"]] * 12,
+    )
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def parts():
+        transformers = pytest.importorskip("transformers")
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        words = ["[PAD]", "[UNK]", "good", "bad", "film", "the", "a", "un", "##heard"]
+        pieces = {word: i for i, word in enumerate(words)}
+        tokenizer = Tokenizer(models.WordPiece(pieces, unk_token="[UNK]"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+        config = transformers.BertConfig(
+            vocab_size=9, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, num_labels=3
+        )
+        torch.manual_seed(0)
+        return transformers.BertForTokenClassification(config).eval(), fast
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def tagged(parts):
+        words, tags = TestTags.CELLS
+        frame = pd.DataFrame({"words": objects(words), "tags": objects(tags)})
+        plain = parts[0](input_ids=torch.tensor([[5, 7, 8, 3, 4]])).logits.detach()[0]
+        return aet.wrap(*parts, TestTags.TAGS, frame, target="tags", output="tags"), frame, plain
+
+    def test_the_first_piece_of_a_word_speaks_for_it(self, tagged):
+        model, frame, plain = tagged
+        z, real = model.output.by_word(model.logits(model.encode(frame.iloc[[1]])))
+        assert real[0].nonzero().flatten().tolist() == [0, 1, 2, 3]
+        assert model.output.classes == ["O", "B-x", "I-x"]
+        torch.testing.assert_close(z[0, :4], plain[[0, 1, 3, 4]][:, [1, 0, 2]], atol=1e-5, rtol=1e-4)
+
+    def test_streams_take_tags_as_labels(self, tagged):
+        model, frame, _ = tagged
+        stream = model.stream()
+        answers = stream.predict(frame[["words"]])
+        assert [len(tags) for tags in answers["prediction"][:3]] == [2, 4, 1]
+        ids = stream.ask(16)
+        stream.feedback(ids, [frame["tags"][i] for i in ids])
+        with applied(stream.state):
+            moved = model.output.metrics(model.logits(model.encode(frame)), model.output.encode(frame))
+        assert moved["word_accuracy"] > model.evaluate(frame)["word_accuracy"]
+        with pytest.raises(AetError, match="takes 2 tags"):
+            stream.feedback([next(i for i in range(0, 36, 3) if i not in ids)], [["O"]])
+
+    def test_what_does_not_fit_is_said(self, parts):
+        frame = pd.DataFrame({"words": objects([["a"]] * 4), "tags": objects([["O"], ["B-x"]] * 2)})
+        for outputs, more, says in (
+            (["O", "x"], {}, "BIO tags"),
+            (TestTags.TAGS, {"pieces": 64}, "pieces of 1"),
+            (["O", "B-x"], {}, "logits of the 2 tags"),
+        ):
+            with pytest.raises(ConfigError, match=says):
+                aet.wrap(*parts, outputs, frame, target="tags", output="tags", **more)
+
+    def test_a_word_that_leaves_no_piece_is_unknown(self, parts):
+        assert numbered(parts[1], ["a", "\u200b \t", "film"]) == [(6, 1), (1, 2), (4, 3)]

@@ -221,6 +221,21 @@ def test_focus_lies_on_sound(model):
     torch.testing.assert_close(shares.sum(1), torch.ones(6))
 
 
+def test_a_row_may_lack_its_sound_where_there_is_more():
+    frame = chirps(60, seed=8).assign(n=np.arange(60.0))
+    frame.loc[frame.index % 3 == 0, "clip"] = None
+    model = aet.train(frame, "y", config={**quick(epochs=1), "inputs": {"audio": SMALL}})
+    assert "problems" not in model.report
+    mixed = frame[1:5].reset_index(drop=True)
+    assert mixed["clip"].isna().tolist() == [False, False, True, False]
+    answers, alone = model.predict(mixed), model.predict(mixed[:2])
+    assert answers["problem"].isna().all()
+    # A sound is read as it would be beside rows that lack none.
+    assert answers["confidence"][:2].tolist() == pytest.approx(alone["confidence"].tolist(), abs=1e-5)
+    silent = model.predict(mixed.assign(clip=[(4000, np.zeros(900, np.float32))] * 4))
+    assert silent["problem"].notna().all()
+
+
 def test_the_command_line_trains_on_a_column_of_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frame = chirps(40, seed=6)

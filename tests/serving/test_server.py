@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -17,7 +18,8 @@ from typer.testing import CliRunner
 from aet.cli import app
 from aet.client import Client
 from aet.serving.app import create_app, protected
-from aet.serving.server import Patience, bound, server_of
+from aet.serving.patience import HEAD, Patience, PatientH11, patient_llhttp
+from aet.serving.server import bound, server_of
 from tests.serving.conftest import rows_of
 
 READY = 60.0
@@ -92,22 +94,34 @@ def test_without_keys_nobody_else_is_let_in(model, tmp_path):
     assert "--port" in json.loads(done.stdout)["error"]["message"]
 
 
-def test_clients_that_hang_are_let_go(monkeypatch, service):
-    """The head of a request comes in time, or its connection is closed; others are answered meanwhile."""
+def protocols():
+    """uvicorn's two ways to read HTTP/1.1."""
+    lacks = importlib.util.find_spec("httptools") is None
+    return ["h11", pytest.param("llhttp", marks=pytest.mark.skipif(lacks, reason="httptools is not installed"))]
+
+
+@pytest.mark.parametrize("reader", protocols())
+def test_clients_that_hang_are_let_go(monkeypatch, service, reader):
+    """The head of a request comes in time and is not too long, or its connection is closed; others are answered."""
     monkeypatch.setattr(Patience, "seconds", 0.5)
+    monkeypatch.setattr("aet.serving.server.protocol", patient_llhttp if reader == "llhttp" else lambda: PatientH11)
     at, listening = bound("127.0.0.1", 0), threading.Event()
     server = server_of(protected(create_app(service), None, seconds=0.5), listening.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
     thread.start()
     assert listening.wait(READY)
-    silent, half = (socket.create_connection(at.getsockname(), timeout=10) for _ in range(2))
+    silent, half, long = (socket.create_connection(at.getsockname(), timeout=10) for _ in range(3))
+    long.sendall(b"GET / HTTP/1.1\r\n")
+    time.sleep(0.1)
+    long.sendall(b"x: " + b"y" * 2 * HEAD)
+    assert long.recv(12) == b"HTTP/1.1 400"
     half.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     with Client(f"http://127.0.0.1:{at.getsockname()[1]}") as other:
         assert len(other.predict(rows_of(2)[0])) == 2
     assert silent.recv(100) == b""
     assert half.recv(100).startswith(b"HTTP/1.1 408")
-    silent.close()
-    half.close()
+    for one in (silent, half, long):
+        one.close()
     server.should_exit = True
     thread.join(READY)
     assert not thread.is_alive()

@@ -27,9 +27,9 @@ def read(monkeypatch):
     """Counts the windows that pass through a network."""
     counts, passed = [], Backbone.passed
 
-    def counted(self, ids, mask, lengths, order, rows):
+    def counted(self, ids, mask, lengths, order, rows, added=None):
         counts.append(len(order))
-        return passed(self, ids, mask, lengths, order, rows)
+        return passed(self, ids, mask, lengths, order, rows, added)
 
     monkeypatch.setattr(Backbone, "passed", counted)
     return counts

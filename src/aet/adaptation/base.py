@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -20,6 +20,9 @@ from aet.model import Model
 from aet.registry import Registry
 
 METHODS: Registry[type[Method]] = Registry("adaptation method")
+
+Look = tuple[Batch, ElasticState | None]
+"""Rows, and the state under which their logits are wanted; None is the source's."""
 
 RADIUS = 5.0
 """Trust region: no element of an elastic state ever moves further from the source."""
@@ -94,6 +97,19 @@ class Method:
     def propose(self, batch: Batch) -> ElasticState:
         """The state that answers this batch."""
         return self.state
+
+    def looks(self, batch: Batch) -> Sequence[Look]:
+        """What `propose` of this batch asks the model, where that can be said before; nothing moves."""
+        return ()
+
+    def proposed(self, batch: Batch, said: Sequence[Tensor]) -> ElasticState:
+        """`propose`, given the logits of its `looks`: those of many streams, and answers, come from one pass."""
+        return self.propose(batch)
+
+    def answer_under(self, rows: Batch, state: ElasticState | None) -> Tensor:
+        """Logits (B, width) of rows under a state: what a look gives."""
+        with applied(state):
+            return self.model.logits(rows)
 
     def answer(self, batch: Batch) -> Tensor:
         """Logits (B, width) of a batch as proposed; nothing moves. Methods that correct answers do so here."""

@@ -85,8 +85,11 @@ class Guard:
     def expect(self, rows: Sequence[Hashable], weights: Sequence[float]) -> None:
         """These rows were asked, in this order, with these weights."""
 
-    def update(self, gain: float, weight: float = 1.0, row: Hashable | None = None) -> None:
-        """One paired comparison; `row` is the row asked, None for a label that came at random unasked."""
+    def update(self, gain: float, weight: float = 1.0, row: Hashable | None = None, over: float | None = None) -> None:
+        """One paired comparison; `row` is the row asked, None for a label that came at random unasked.
+
+        `over`, the gain over a rival that needs no model, is for a guard of both (`aet.adaptation.champion`).
+        """
         if not -1 <= gain <= 1 or not 0 < weight <= LARGEST_WEIGHT:
             raise ConfigError(
                 f"The guard takes gains in [-1, 1] with weights in (0, {LARGEST_WEIGHT:g}], got {gain} and {weight}."

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from aet.adaptation.ids import Ids
 from aet.batch import Batch
 from aet.errors import FeedbackError, ForgottenRow
 
@@ -18,6 +17,9 @@ REMEMBERED = 8
 
 LEAST = 8192
 """... and at least this many of them."""
+
+PIECES = 256
+"""Batches that wait to be joined: of single rows a tensor each takes ten times what they hold."""
 
 
 class KeptRows:
@@ -30,9 +32,8 @@ class KeptRows:
         """Weight with which a row was asked; NaN if it was not."""
         self.pending: list[Batch] = []
         self.place: dict[Hashable, int] = {}
-        self.gone: OrderedDict[Hashable, None] = OrderedDict()
-        self.labelled: OrderedDict[Hashable, None] = OrderedDict()
-        self.memory = max(REMEMBERED * keep, LEAST)
+        memory = max(REMEMBERED * keep, LEAST)
+        self.gone, self.labelled = Ids(memory), Ids(memory)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,15 +48,17 @@ class KeptRows:
     def add(self, batch: Batch, ids: Sequence[Hashable]) -> None:
         """Take rows in and drop the oldest over the limit."""
         if not len(batch) or self.keep == 0:
-            remember(self.gone, ids, self.memory)
+            self.gone.update(ids)
             return
         returned = [self.place[i] for i in ids if i in self.place]
         self.pending.append(Batch(values=batch.values))
+        if len(self.pending) > PIECES:
+            self.pending = [Batch.concat(self.pending)]
         self.ids += list(ids)
         self.weights = np.concatenate([self.weights, np.full(len(ids), np.nan)])
         for known in ids:
-            self.labelled.pop(known, None)
-            self.gone.pop(known, None)
+            self.labelled.discard(known)
+            self.gone.discard(known)
         if returned or len(self.ids) > self.keep + min(self.keep, 1024):
             self.trim(returned)
         else:
@@ -72,7 +75,7 @@ class KeptRows:
             stay[order[stay[order]][:over]] = False
         replaced = set(drop)
         lost = [self.ids[i] for i in np.flatnonzero(~stay) if int(i) not in replaced]
-        remember(self.gone, lost, self.memory)
+        self.gone.update(lost)
         self.select(stay)
 
     def select(self, stay: np.ndarray) -> None:
@@ -96,7 +99,7 @@ class KeptRows:
         stay = np.ones(len(self.ids), dtype=bool)
         stay[positions] = False
         self.select(stay)
-        remember(self.labelled, ids, self.memory)
+        self.labelled.update(ids)
         return rows, weights
 
     def awaited(
@@ -124,11 +127,3 @@ class KeptRows:
         rows = self.batch[torch.from_numpy(positions)]
         check(rows)
         return positions, rows
-
-
-def remember(memory: OrderedDict[Hashable, None], ids: Sequence[Any], limit: int) -> None:
-    """Add ids to a memory that forgets its oldest beyond `limit`."""
-    for known in ids:
-        memory[known] = None
-    while len(memory) > limit:
-        memory.popitem(last=False)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor
 
 from aet.adaptation.comparison import Side, figures
-from aet.adaptation.proposals import PROPOSALS, Proposal, proposed
+from aet.adaptation.proposals import PROPOSALS, Proposal, changed
 from aet.adaptation.rehearsed import Rehearsals, Verdict
 from aet.model import Model
 
@@ -54,10 +54,14 @@ class Portfolio:
     ) -> Verdict:
         """Of a stretch, by what source and `mixture` say to its rows, (N, C) each, see `proposed`.
 
-        Proposals that are not `among` those allowed are not trusted.
+        Only proposals `among` those allowed are judged; where there are none, the first is, and is not trusted.
         """
-        answers, own = proposed(source, moved, mix, apart)[: len(self.each)], Side(source)
-        found = [figures(own, q, self.usual, mix) for q in answers]
-        verdicts = [known.verdict(one) for known, one in zip(self.each, found, strict=True)]
-        allowed = [v if PROPOSALS[v.proposal] in among else replace(v, trusted=False) for v in verdicts]
-        return max(allowed, key=lambda verdict: (verdict.trusted, verdict.bound))
+        own = Side(source)
+        judged = [number for number, _ in enumerate(self.each) if PROPOSALS[number] in among]
+        verdicts = []
+        for number in judged or [0]:
+            answers = changed(PROPOSALS[number], source, moved, mix, apart)
+            verdicts.append(self.each[number].verdict(figures(own, answers, self.usual, mix)))
+        if not judged:
+            return replace(verdicts[0], trusted=False)
+        return max(verdicts, key=lambda verdict: (verdict.trusted, verdict.bound))

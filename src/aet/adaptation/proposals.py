@@ -26,12 +26,14 @@ PROPOSALS = (
 """Runs of an earlier version rehearsed the first alone."""
 
 
-def proposed(source: Tensor, moved: Tensor, mix: Tensor, apart: float = 1.0) -> list[Tensor]:
-    """Probabilities (N, C) by proposal, from those of source and `mixture` on rows that came `apart` rows from each
-    other; mix (C,): the source's.
+def changed(proposal: Proposal, source: Tensor, moved: Tensor, mix: Tensor, apart: float = 1.0) -> Tensor:
+    """Probabilities (N, C) under a proposal, from those of source and `mixture` on rows that came `apart` rows from
+    each other; mix (C,): the source's.
     """
-    found = []
-    for proposal in PROPOSALS:
-        p = moved if proposal.moved else source
-        found.append(locally_mixed(p, mix, apart) if proposal.corrected else p)
-    return found
+    p = moved if proposal.moved else source
+    return locally_mixed(p, mix, apart) if proposal.corrected else p
+
+
+def proposed(source: Tensor, moved: Tensor, mix: Tensor, apart: float = 1.0) -> list[Tensor]:
+    """`changed` by each proposal."""
+    return [changed(proposal, source, moved, mix, apart) for proposal in PROPOSALS]

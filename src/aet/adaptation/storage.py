@@ -21,14 +21,25 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 """1: before methods kept what they keep now; their adaptation starts afresh, the guard goes on."""
-ANSWERED = "answered."
+ANSWERED, ROWS = "answered.", "rows.safetensors"
 RECORD = "record.json"
 """What is known of a replayed stream, where a command left it beside the stream."""
 
 
 def save_stream(stream: Stream, folder: Path, rows: bool, mark: str | None = None) -> Path:
     """Write everything but, unless asked, the rows; `mark` is the model's fingerprint, where it is at hand."""
-    from safetensors.torch import save_file
+    files = files_of(stream, rows, mark)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)  # of the stream as it was when it was saved here before
+    (folder / ROWS).unlink(missing_ok=True)  # an earlier save may have left rows there
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, bytes]:
+    """What `save_stream` writes, by the name of the file."""
+    from safetensors.torch import save
 
     described: dict[str, Any] = {
         "format": FORMAT,
@@ -56,19 +67,15 @@ def save_stream(stream: Stream, folder: Path, rows: bool, mark: str | None = Non
             f"The stream cannot be written as JSON: {error}. Ids of rows must be texts or numbers; turn the id column "
             "into texts before it is served."
         ) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)  # of the stream as it was when it was saved here before
-    stream.state.save(folder / "state.safetensors")
     # Copies: parts of a method may share a tensor, which safetensors does not write twice.
     memory = {name: t.detach().cpu().clone().contiguous() for name, t in stream.method.memory().items()}
-    save_file(memory, str(folder / "memory.safetensors"))
-    (folder / "rows.safetensors").unlink(missing_ok=True)  # an earlier save may have left rows there
+    state = {name: t.detach().cpu().contiguous() for name, t in stream.state.items()}
+    files = {"stream.json": text.encode(), "state.safetensors": save(state), "memory.safetensors": save(memory)}
     if rows and len(stream.kept):
         values = {name: t.contiguous() for name, t in stream.kept.batch.values.items()}
         values |= {f"{ANSWERED}{name}": t for name, t in stream.answered.tensors(stream.kept.ids).items()}
-        save_file(values, str(folder / "rows.safetensors"))
-    (folder / "stream.json").write_text(text, encoding="utf-8")
-    return folder
+        files[ROWS] = save(values)
+    return files
 
 
 def fingerprint(model: Model) -> str:
@@ -139,7 +146,7 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
         stream.method.load_memory(load_tensors(folder / "memory.safetensors"))
     stream.guard.load_dict(described["guard"])
     stream.trace.load_dict(described["trace"])
-    stream._undone.update(dict.fromkeys(described.get("undone", [])))
+    stream._undone.update(described.get("undone", []))
     stream.rows, stream.labels, stream.asked = (int(described[n]) for n in ("rows", "labels", "asked"))
     stream._follows = stream.method.follows
     if described["format"] < FORMAT:
@@ -151,13 +158,13 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
     ids = described["ids"]
     if ids["kept"]:
         weights = np.array(ids["weights"], dtype=float)
-        values = load_tensors(folder / "rows.safetensors")
+        values = load_tensors(folder / ROWS)
         given = under(ANSWERED, values)
         rows = {name: t for name, t in values.items() if not name.startswith(ANSWERED)}
         stream.kept.add(Batch(values=rows), ids["kept"])
         if given:
             stream.answered.load_tensors(ids["kept"], given)
         stream.kept.mark_asked(np.flatnonzero(weights > 0), weights[weights > 0])
-    stream.kept.gone.update(dict.fromkeys(ids["gone"]))
-    stream.kept.labelled.update(dict.fromkeys(ids["labelled"]))
+    stream.kept.gone.update(ids["gone"])
+    stream.kept.labelled.update(ids["labelled"])
     return stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ from torch import Tensor
 from aet.adaptation.answered import Answered
 from aet.adaptation.ask import LOOKED, candidates, draw
 from aet.adaptation.base import METHODS, Method
+from aet.adaptation.champion import guarding
 from aet.adaptation.given import plain_id, truth
-from aet.adaptation.guard import GUARDS, WAIT, Guard
-from aet.adaptation.kept import KeptRows, remember
+from aet.adaptation.guard import WAIT, Guard
+from aet.adaptation.ids import Ids
+from aet.adaptation.kept import KeptRows
 from aet.adaptation.serving import UNLABELLED, Choice, chosen, reason
 from aet.adaptation.snapshot import Snapshot
 from aet.adaptation.together import Part, answer_together
@@ -88,7 +90,7 @@ class Stream:
             raise ConfigError(f"There is no mode unlabelled={unlabelled!r}. {nearest(unlabelled, UNLABELLED)}")
         self.model, self.adapt, self.unlabelled = model, adapt, unlabelled
         self.method: Method = METHODS[adapt](model, **settings)
-        self.guard = GUARDS[guard]() if isinstance(guard, str) else guard
+        self.guard = guarding(guard, model.output.rival)
         self.compare, self.transductive = compare, transductive
         self.kept = KeptRows(keep)
         self.answered = Answered(model, keep)
@@ -103,7 +105,7 @@ class Stream:
         self._last: ElasticState | None = None
         self._follows = self.method.follows
         self._by = "" if self.guard.needs_labels else self.choice.by
-        self._undone: OrderedDict[Hashable, None] = OrderedDict()
+        self._undone = Ids(UNDONE)
         self._rng = np.random.default_rng(seed)
 
     @property
@@ -145,15 +147,14 @@ class Stream:
 
     def _read(self, part: Part) -> None:
         """Take from rows what acts on them, and choose who answers."""
-        if self.transductive:
-            self._move(lambda: self.method.learn(part.batch), "adapted to a batch before answering it")
-        self._move(lambda: self.method.propose(part.batch), "moments of a batch", remember=False)
+        if type(self.method).propose is not Method.propose:
+            self._move(lambda: self.method.proposed(part.batch, part.said), "moments of a batch", remember=False)
         part.choice = self._decided().for_rows(len(part.batch))
 
     def _told(self, part: Part, ids: np.ndarray, confidence: np.ndarray) -> None:
         """Keep what was answered, for late labels and the record."""
         assert part.served is not None
-        self.trace.passes["served"] += len(part.batch) * (1 + (part.serving and self.compare))
+        self.trace.passes["served"] += len(part.batch) * (1 + (part.serving and part.source is not None))
         source = part.source
         if self.watch is not None:
             source = self.model.logits(part.batch) if source is None else source
@@ -312,12 +313,13 @@ class Stream:
             return
         chosen = rows[usable]
         assert chosen.target is not None
-        score = self.model.output.scores
-        proposal = score(self.method.answer(chosen), chosen.target)
-        gains = (proposal - score(self.model.logits(chosen), chosen.target)).nan_to_num()
+        output, source = self.model.output, self.model.logits(chosen)
+        said = (self.method.answer(chosen), source, output.unlearned(source))
+        proposal, *others = (output.scores(logits, chosen.target) for logits in said)
+        gains = torch.stack([proposal - other for other in others], -1).nan_to_num()
         self.trace.passes["scoring"] += 2 * len(chosen)
-        for place, gain in zip(usable.tolist(), gains.tolist(), strict=True):
-            self.guard.update(gain, float(weights[place]), asked[place])
+        for place, (gain, over) in zip(usable.tolist(), gains.tolist(), strict=True):
+            self.guard.update(gain, float(weights[place]), asked[place], over)
             self.trace.weighed(self.rows, self.guard)
 
     def estimate(self, dropout: int = 0, beside: Model | Ensemble | None = None, newest: int = 256) -> pd.DataFrame:
@@ -364,7 +366,7 @@ class Stream:
             self.method.load_memory(snapshot.memory)
         if snapshot.rows is not None:
             self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids)
-            remember(self._undone, snapshot.ids, UNDONE)
+            self._undone.update(snapshot.ids)
         self._last = self._merged = None
 
     def save(self, folder: str | Path, rows: bool = False) -> Path:

@@ -46,6 +46,8 @@ class Part:
     """The rows of all."""
     batch: Batch
     choice: Choice = field(default_factory=Choice)
+    said: Sequence[Tensor] = ()
+    """Logits of what the method looks at."""
     source: Tensor | None = None
     served: Tensor | None = None
 
@@ -77,15 +79,21 @@ class Part:
         return self.choice.state is not None
 
     @property
-    def asks_source(self) -> bool:
-        """Whether the source answers, alone or beside the state."""
-        return not self.serving or self.stream.compare
+    def wants_source(self) -> bool:
+        """Whether the source answers, alone or beside the state, and has not been asked."""
+        return self.source is None and (not self.serving or self.stream.compare)
 
     @property
     def shares(self) -> bool:
         """Whether its state alone answers, so that its rows can pass with those of others."""
         own = type(self.stream.method).answer is not Method.answer
         return not (self.serving and own and self.choice.state is self.stream.method.state)
+
+    def learn_first(self) -> None:
+        """A transductive stream learns from rows before it answers them."""
+        stream = self.stream
+        if stream.transductive:
+            stream._move(lambda: stream.method.learn(self.batch), "adapted to a batch before answering it")
 
     def learn(self) -> None:
         """Let the method learn from the rows, now that they are answered; for a transductive stream it has."""
@@ -151,6 +159,9 @@ def answer_together(streams: Sequence[Stream], frame: pd.DataFrame, rows: Sequen
             locks.enter_context(stream._lock)
         checked, parts = read(model, streams, frame, rows)
         for part in parts:
+            part.learn_first()
+        looks(model, parts)
+        for part in parts:
             part.stream._read(part)
         logits(model, parts)
         columns = told(model, checked, parts, proba)
@@ -192,10 +203,32 @@ def joined(each: Sequence[Checked], spans: Sequence[slice]) -> Checked:
     return Checked(frame, kept, problems)
 
 
+def looks(model: Model, parts: Sequence[Part]) -> None:
+    """What methods ask before they propose, in one pass for all; then also what the source says where it answers so
+    far, and so most likely will.
+    """
+    asked = [list(part.stream.method.looks(part.batch)) for part in parts]
+    if not any(asked):
+        return
+    likely = [part.stream.compare or part.stream.served_state is None for part in parts]
+    own = [(part.batch, None) for part, one in zip(parts, likely, strict=True) if one and len(part.batch)]
+    started = time.perf_counter()
+    found = by_state(model, [*own, *(look for some in asked for look in some)])
+    taken = (time.perf_counter() - started) / max(1, sum(map(len, found)))
+    said = iter(found)
+    for part, one in zip(parts, likely, strict=True):
+        if one and len(part.batch):
+            part.source = next(said)
+            part.stream.trace.seconds["answering"] += taken * len(part.batch)
+    for part, some in zip(parts, asked, strict=True):
+        part.said = [next(said) for _ in some]
+        part.stream.trace.seconds["adapting"] += taken * sum(map(len, part.said))
+
+
 def logits(model: Model, parts: Sequence[Part]) -> None:
     """Fill in who said what: one pass for all parts that share, its time told to each by its rows."""
     shared = [part for part in parts if part.shares] if len(parts) > 1 else []
-    wanted: list[tuple[Part, ElasticState | None]] = [(part, None) for part in shared if part.asks_source]
+    wanted: list[tuple[Part, ElasticState | None]] = [(part, None) for part in shared if part.wants_source]
     wanted += [(part, part.choice.state) for part in shared if part.serving]
     started = time.perf_counter()
     found = by_state(model, [(part.batch, state) for part, state in wanted])
@@ -209,7 +242,8 @@ def logits(model: Model, parts: Sequence[Part]) -> None:
     for part in parts:
         started = time.perf_counter()
         if len(parts) == 1 or not part.shares:
-            part.source = model.logits(part.batch) if part.asks_source else None
+            if part.wants_source:
+                part.source = model.logits(part.batch)
             if part.choice.state is not None:
                 part.served = part.choice.corrected(part.stream._adapted(part.batch, part.choice.state))
             part.stream.trace.seconds["answering"] += time.perf_counter() - started
@@ -220,19 +254,32 @@ def by_state(model: Model, wanted: Sequence[tuple[Batch, ElasticState | None]]) 
     """Logits of batches, each under its state (None: the source's), in one pass."""
     if not wanted:
         return []
-    batch = Batch.concat([batch for batch, _ in wanted])
     distinct = {id(state): state for _, state in wanted}
     state = next(iter(distinct.values()))
     if len(distinct) > 1:
-        source = source_state(model)
         numbers = {known: number for number, known in enumerate(distinct)}
-        index = [numbers[id(one)] for rows, one in wanted for _ in range(len(rows))]
-        state = ElasticState.stack([source if one is None else one for one in distinct.values()])
-        if index != list(numbers.values()):  # one row of each stream is the state of each row as it is
-            state = state.rows(torch.tensor(index, dtype=torch.long))
+        state = stacked(source_state(model), list(distinct.values()))
+        if len(wanted) > len(distinct) or any(len(rows) > 1 for rows, _ in wanted):
+            places = torch.tensor([numbers[id(one)] for _, one in wanted])
+            state = state.rows(places.repeat_interleave(torch.tensor([len(rows) for rows, _ in wanted])))
     with applied(state):
-        said = model.logits(batch)
+        if len(wanted) == 1:
+            return [model.logits(wanted[0][0])]
+        said = model.logits(Batch.concat([rows for rows, _ in wanted]))
     return [piece.clone() for piece in said.split([len(rows) for rows, _ in wanted])]
+
+
+def stacked(source: ElasticState, states: Sequence[ElasticState | None]) -> ElasticState:
+    """States (None: the source's) on a new axis (S, ...): where few dials moved, these alone, and modules without them
+    stay at the source and cost nothing.
+    """
+    whole = [source if one is None else one for one in states]
+    moved: set[str] = set()
+    for one in whole:
+        moved |= {name for name, dial in one.items() if dial is not source.get(name)}
+        if len(moved) > len(source) // 2:
+            return ElasticState.stack(whole)
+    return ElasticState({name: torch.stack([one[name] for one in whole]) for name in source if name in moved})
 
 
 def named(model: Model, checked: Checked, parts: Sequence[Part]) -> npt.NDArray[Any]:

@@ -155,8 +155,7 @@ class ElasticState(Mapping[str, Tensor]):
         """States of one model on a new leading axis, (S, ...)."""
         flat, names = [s._in_one() for s in states], list(states[0])
         known = [one for one in flat if one is not None]
-        alike = len({(one.shape, one.device, one.dtype) for one in known}) == 1 and len(known) == len(states)
-        if not alike or any(list(s) != names for s in states):
+        if len(known) < len(states) or any(list(s._tensors) != names for s in states):
             return ElasticState({name: torch.stack([s[name] for s in states]) for name in names})
         return ElasticState(_cut(torch.stack(known), states[0]))
 
@@ -239,6 +238,44 @@ def batched(module: nn.Module, state: ElasticState) -> bool:
     )
 
 
+def dial_axes(module: nn.Module) -> dict[str, int]:
+    """Axes of each dial of `module` by its name, that of rows aside."""
+    return {
+        f"{part.elastic_name}.{dial}": len(shape)
+        for part in elastic_modules(module)
+        for dial, shape in part.dial_shapes().items()
+    }
+
+
+def row_states(module: nn.Module, axes: Mapping[str, int], rows: int) -> ElasticState | None:
+    """The active state if it is batched, one state a row; None if all rows share one or are the source's.
+
+    `axes` are the module's `dial_axes`. Raises ConfigError for another number of states than of rows.
+    """
+    state = active()
+    if state is None:
+        return None
+    counts = {name: len(dial) for name, dial in state.items() if dial.ndim > axes.get(name, dial.ndim)}
+    if set(counts.values()) <= {1}:
+        return None
+    for name, count in counts.items():
+        if count != rows:
+            raise ConfigError(
+                f"A batched state holds one state a row: expected {rows}, got {count} in {name}. Choose each row's "
+                "state with `states.rows(index)`, or apply a single state to all rows."
+            )
+    if len(counts) == len(state):
+        return state
+    dials = {
+        f"{part.elastic_name}.{dial}": tensor
+        for part in elastic_modules(module)
+        for dial, tensor in part.dials().items()
+    }
+    return ElasticState(
+        {name: dial if dial.ndim > axes[name] else dial.expand(rows, *dial.shape) for name, dial in dials.items()}
+    )
+
+
 def picked(module: nn.Module, rows: int, index: Tensor) -> AbstractContextManager[None]:
     """Within the context a batched state of `rows` rows holds for `module` those at the places `index` (N,), in order.
 
@@ -248,11 +285,7 @@ def picked(module: nn.Module, rows: int, index: Tensor) -> AbstractContextManage
     state = active()
     if state is None or not batched(module, state):
         return nullcontext()
-    axes = {
-        f"{part.elastic_name}.{dial}": len(shape)
-        for part in elastic_modules(module)
-        for dial, shape in part.dial_shapes().items()
-    }
+    axes = dial_axes(module)
 
     def pick(name: str, dial: Tensor) -> Tensor:
         alone = name not in axes or dial.ndim == axes[name] or len(dial) != rows

@@ -1,37 +1,33 @@
-"""A module of the user's as the rooms of aet see it: it reads the columns, and what it says is its only token."""
+"""A module of the user's as the rooms of aet see it: it reads the columns, and what it says are its tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from aet.backbones.answers import Answer, Call, Reader
 from aet.errors import ConfigError
 from aet.inputs.base import Input
 from aet.model import Model
-from aet.outputs.label import LabelOutput
+from aet.places import Places
 from aet.schema import InputSpec, Schema
 
 if TYPE_CHECKING:
     from aet.training.update import Update
 
-Reader = Callable[[pd.DataFrame], Tensor]
-"""Checked rows -> what the module reads of them, (B, ...)."""
-Call = Callable[[nn.Module, Tensor], Any]
-"""How the module is asked: the module, and what the reader gave for some rows."""
-
 
 class Given(Input):
-    """The module: (B, ...) -> one token a row, its logits (B, 1, C)."""
+    """The module: (B, ...) -> what it says, tokens (B, T, C)."""
 
     kind = "given"
 
-    def __init__(self, specs: Sequence[InputSpec], module: nn.Module, read: Reader, call: Call, width: int) -> None:
-        super().__init__(specs, width)
-        self.module, self.read, self.call = module, read, call
+    def __init__(self, specs: Sequence[InputSpec], module: nn.Module, read: Reader, call: Call, answer: Answer) -> None:
+        super().__init__(specs, answer.width)
+        self.module, self.read, self.call, self.answer = module, read, call, answer
 
     def fit(self, frame: pd.DataFrame, settings: Mapping[str, Any], target: Tensor | None = None) -> None:
         """Nothing: the module is trained."""
@@ -41,7 +37,7 @@ class Given(Input):
 
     def token_names(self) -> list[str]:
         """The module's own name."""
-        return [type(self.module).__name__]
+        return self.answer.names(self.module)
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """What the reader gives, one entry a row."""
@@ -56,27 +52,24 @@ class Given(Input):
             )
         return values
 
-    def forward(self, values: Tensor) -> tuple[Tensor, None]:
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Ask the module; of what Hugging Face's models return, `logits`."""
         if not len(values):
-            return torch.zeros(0, 1, self.dim, device=values.device), None
-        said = self.call(self.module, values)
-        logits = getattr(said, "logits", said)
-        if not isinstance(logits, Tensor) or logits.shape != (len(values), self.dim):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ConfigError(
-                f"The module must give logits of the {self.dim} classes named in `outputs`, (rows, {self.dim}): got "
-                f"{got} for {len(values)} rows. Name its classes in their order, or say `call` how to ask it."
-            )
-        return logits[:, None], None
+            return torch.zeros(0, len(self.token_names()), self.dim, device=values.device), None
+        said: Any = self.call(self.module, values)
+        return self.answer.tokens(getattr(said, "logits", said), values)
 
 
 class Passing(nn.Module):
-    """Where a trunk would be: the summary is the module's own answer."""
+    """Where a trunk would be: the summary is the module's own answer, or the answers of its places."""
 
     dynamic = wide = worlds = None
     emits = False
     blocks: tuple[nn.Module, ...] = ()
+
+    def __init__(self, places: Places | None) -> None:
+        super().__init__()
+        self.places = places
 
     def forward(
         self,
@@ -86,14 +79,15 @@ class Passing(nn.Module):
         parts: Any = None,
         concepts: Any = None,
     ) -> Tensor:
-        """Tokens (B, 1, C) -> (B, C)."""
+        """Tokens (B, 1, C) -> (B, C), or (B, W, C) -> (B, W, C + 1) as `Places.words` gives them."""
+        summary = tokens[:, 0] if self.places is None else self.places(tokens, mask)[0]
         if taps is not None:
-            taps.append(tokens)
-        return tokens[:, 0]
+            taps.append(summary[:, None])
+        return summary if self.places is None else self.places.words(tokens, mask)
 
     def focus(self, tokens: Tensor, mask: Tensor | None = None, concepts: Any = None) -> Tensor:
-        """All on the only token, (B, 1)."""
-        return tokens.new_ones(tokens.shape[:2])
+        """All on the only token, (B, 1), or the same on every word, (B, W)."""
+        return tokens.new_ones(tokens.shape[:2]) if self.places is None else self.places(tokens, mask)[1]
 
     def acted(self) -> dict[str, str]:
         """No mechanism of aet's own."""
@@ -103,19 +97,13 @@ class Passing(nn.Module):
 class WrappedModel(Model):
     """Made by `aet.wrap`."""
 
-    def __init__(self, schema: Schema, config: Any, given: Given, classes: Sequence[Any], rows: int) -> None:
+    def __init__(self, schema: Schema, config: Any, given: Given, frame: pd.DataFrame, rows: int) -> None:
         super().__init__(schema, config)
-        assert isinstance(self.output, LabelOutput)
         self.rows = rows
         self.inputs = nn.ModuleDict({"given": given})
-        self.trunk = Passing()  # type: ignore[assignment]
+        self.trunk = Passing(given.answer.places)  # type: ignore[assignment]
         self.gate = None
-        self.output.load_settings({"classes": list(classes)})
-        self.output.build()
-        assert isinstance(self.output.head, nn.Linear)
-        # The answer is the module's: a head that changes nothing, with the bias as its dial.
-        nn.init.eye_(self.output.head.weight)
-        nn.init.zeros_(self.output.head.bias)
+        given.answer.fit(self.output, frame)
         self.output.requires_grad_(False)
 
     def update(self, source: Any, **settings: Any) -> Update:

@@ -23,6 +23,7 @@ class Sounds(Cells):
     An array alone is not taken for a sound unless kinds={"column": "audio"} says so: it may be any series.
     """
 
+    may_lack = True
     endings = ENDINGS
     measure = "loudness"
 

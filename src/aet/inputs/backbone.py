@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ class Backbone(nn.Module):
     """Hidden states of texts, each cut into windows that pass through the network on their own.
 
     ids (B, L), mask (B, L), True where a piece is real, L a multiple of the window -> (B, L, width), 0 where there is
-    no piece
+    no piece; with `added` (B, L, entry) on top of the pieces' own embeddings
 
     Windows without a piece are left out. The others are sorted by length and padded only to the longest of those they
     pass through with; answers do not depend on that, and neither do dials of a batched state, which follow their rows.
@@ -48,16 +49,22 @@ class Backbone(nn.Module):
         super().train(mode and not self.freeze)
         return self
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    @property
+    def entry(self) -> int:
+        """Channels of a piece's embedding, where the network begins."""
+        return int(self.module.get_input_embeddings().embedding_dim)
+
+    def forward(self, ids: Tensor, mask: Tensor, added: Tensor | None = None) -> Tensor:
         """Hidden states."""
         with nullcontext() if self.dials is None else applied(self.dials.beside(active())):
-            return self.hidden(ids, mask)
+            return self.hidden(ids, mask, added)
 
-    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def hidden(self, ids: Tensor, mask: Tensor, added: Tensor | None = None) -> Tensor:
         """Hidden states under the active state."""
         rows, length = ids.shape
         windows = length // self.window
         ids, mask = ids.reshape(-1, self.window), mask.reshape(-1, self.window)  # (B·n, W)
+        added = None if added is None else added.reshape(*ids.shape, -1)
         lengths = (mask * torch.arange(1, self.window + 1, device=mask.device)).amax(1)
         order = lengths.argsort(stable=True)
         order = order[lengths[order] > 0]
@@ -65,17 +72,23 @@ class Backbone(nn.Module):
             return torch.zeros(rows, length, self.width, device=ids.device)
         kept = self.known(ids.device.type)
         if kept is None:
-            hidden = self.passed(ids, mask, lengths, order, rows)
+            hidden = self.passed(ids, mask, lengths, order, rows, added)
         else:
             sizes = lengths[order].tolist()
             keys = [row[:size].tobytes() for row, size in zip(ids[order].cpu().numpy(), sizes, strict=True)]
+            if added is not None:  # the same pieces, told otherwise, are another text
+                told = zip(added[order].detach().cpu().numpy(), sizes, strict=True)
+                own = (blake2b(row[:size].tobytes(), digest_size=16).digest() for row, size in told)
+                keys = [key + digest for key, digest in zip(keys, own, strict=True)]
             missing = [place for place, key in enumerate(keys) if watching() or key not in kept.texts]
-            fresh = self.passed(ids, mask, lengths, order[missing], rows) if missing else None
+            fresh = self.passed(ids, mask, lengths, order[missing], rows, added) if missing else None
             hidden = kept.filled(keys, missing, fresh, sizes, self.window)  # (M, W, width)
         whole = hidden.new_zeros(rows * windows, self.window, self.width)
         return whole.index_copy(0, order, hidden).view(rows, length, self.width)
 
-    def passed(self, ids: Tensor, mask: Tensor, lengths: Tensor, order: Tensor, rows: int) -> Tensor:
+    def passed(
+        self, ids: Tensor, mask: Tensor, lengths: Tensor, order: Tensor, rows: int, added: Tensor | None = None
+    ) -> Tensor:
         """Hidden states (M, W, width) of the windows `order`, which are sorted by length; of `rows` rows in all."""
         pieces, state, windows = [], active(), len(ids) // rows
         own = state is not None and batched(self.module, state)
@@ -83,9 +96,11 @@ class Backbone(nn.Module):
         for index in order.split(len(order) if watching() or ids.is_cuda else PACK):
             most = int(lengths[index[-1]])
             with picked(self.module, rows, index // windows) if own else nullcontext():
-                seen = self.module(
-                    input_ids=ids[index, :most].clamp_min(0), attention_mask=mask[index, :most].long()
-                ).last_hidden_state
+                read: dict[str, Tensor] = {"input_ids": ids[index, :most].clamp_min(0)}
+                if added is not None:
+                    pieces_in = self.module.get_input_embeddings()(read.pop("input_ids"))
+                    read["inputs_embeds"] = pieces_in + added[index, :most]
+                seen = self.module(**read, attention_mask=mask[index, :most].long()).last_hidden_state
             pieces.append(F.pad(seen * mask[index, :most, None], (0, 0, 0, self.window - most)))
         return torch.cat(pieces)
 

@@ -15,7 +15,9 @@ from aet.errors import ConfigError
 from aet.inputs.base import INPUTS
 from aet.inputs.casing import CASINGS, casing
 from aet.inputs.pieces import CHARACTERS, cleaned, split
-from aet.inputs.text import TextInput
+from aet.inputs.pretrained import Pretrained
+from aet.inputs.text import TextInput, TextSettings
+from aet.inputs.tuning import FROZEN
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,6 +38,9 @@ class WordsInput(TextInput):
     for each word finds it without being told (`aet.places`). A word's token is that of its first piece and, through a
     learned map that is 0 at the start, the mean of those that continue it. A row has room for twice the continuing
     pieces of 98 % of the training rows; further ones are left out, and every word keeps its first.
+
+    A pretrained network that trains is told the casing too, by an addition to its pieces' embeddings that is 0 at the
+    start: most of them lower-case their text.
 
     >>> from aet.schema import InputSpec
     >>> part = WordsInput([InputSpec("words", "words", ("words",))], dim=8)
@@ -65,12 +70,23 @@ class WordsInput(TextInput):
         rest = [sum(len(pieces[word]) - 1 for word in words) for words in cells]
         self.length = MOST + min(REST, 8 + 2 * int(np.percentile(rest, 98)))
 
+    def take(self, given: Pretrained, chosen: TextSettings) -> TextSettings:
+        """As for texts; a network that trains is told the casing where it begins."""
+        made = super().take(given, chosen)
+        assert self.network is not None
+        self.network["cased"] = self.network["tuning"]["name"] != FROZEN
+        return made
+
     def build(self) -> None:
-        """Embeddings of pieces, positions and casing."""
+        """Embeddings of pieces, positions and casing; those that a network begins with are 0 at the start."""
         super().build()
         self.casings = nn.Embedding(len(CASINGS) + 1, self.dim)
         with torch.no_grad():
             self.casings.weight.mul_(0.1)
+        self.entries: nn.Embedding | None = None
+        if self.backbone is not None and self.network and self.network.get("cased"):
+            self.entries = nn.Embedding(len(CASINGS) + 1, self.backbone.entry)
+            nn.init.zeros_(self.entries.weight)
         self.rest = nn.Linear(self.dim, self.dim, bias=False)
         nn.init.zeros_(self.rest.weight)
 
@@ -107,11 +123,19 @@ class WordsInput(TextInput):
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
         """Values (B, L, 3) -> tokens (B, L, dim), mask (B, L), the words' first pieces in front."""
-        tokens, _ = super().forward(values[..., 0])
-        tokens = tokens + self.casings(values[..., 2])
+        tokens = self.read(values) + self.casings(values[..., 2])
         tokens = tokens + self.rest(continued(tokens, values)) * (values[..., 1:2] > 0)
         source, filled = words_first(values)
         return tokens.gather(1, source[..., None].expand_as(tokens)), filled
+
+    def read(self, values: Tensor) -> Tensor:
+        """Values (B, L, 3) -> tokens (B, L, dim) of the pieces, in the order of the text."""
+        if self.entries is None:
+            return super().forward(values[..., 0])[0]
+        assert self.backbone is not None
+        ids = values[..., 0]
+        hidden: Tensor = self.backbone(ids, ids != self.pad, self.entries(values[..., 2]))
+        return hidden if self.project is None else self.project(hidden)
 
     def there(self, values: Tensor) -> Tensor | None:
         """All rows have words: they are what is answered for."""

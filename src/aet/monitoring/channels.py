@@ -125,9 +125,12 @@ class Email:
     """A plain text mail by SMTP.
 
     Args:
-        host, port: of the mail server.
-        sender, to: addresses.
-        user, password: to log in with, if the server wants it.
+        host: of the mail server.
+        sender: its address.
+        to: addresses of the receivers.
+        port: of the mail server.
+        user: to log in with, if the server wants it.
+        password: of that user.
         tls: "starttls" (default), "tls" from the start, or "none" for a server on this machine.
         timeout: seconds.
 

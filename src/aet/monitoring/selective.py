@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
 
 from aet.errors import ConfigError
 
@@ -36,7 +35,9 @@ def most_wrong(wrong: int, rows: int, level: float) -> float:
     >>> round(most_wrong(0, 58, 0.05), 3), round(most_wrong(5, 100, 0.05), 3), most_wrong(3, 3, 0.05)
     (0.05, 0.102, 1.0)
     """
-    return 1.0 if wrong >= rows else float(beta.ppf(1 - level, wrong + 1, rows - wrong))
+    from scipy.special import betaincinv
+
+    return 1.0 if wrong >= rows else float(betaincinv(wrong + 1, rows - wrong, 1 - level))
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class Output(ElasticModule):
     """What the mean of `scores` is; `metrics` has it under this name."""
     probable: ClassVar[bool] = True
     """Whether `confidence` is a probability of being right."""
+    rival: ClassVar[str] = ""
+    """What an answer that needs no model is called, which a proposal must beat as well; empty where there is none."""
     reads: ClassVar[str] = "summary"
     """What `forward` takes: the trunk's "summary" (B, dim), or its tokens with their marks (`aet.places`). With
     "tokens" there is an answer for each, with "steps" one that is written step by step, knowing its beginning
@@ -135,6 +137,10 @@ class Output(ElasticModule):
 
         For answers that are measured by their row, as forecasts are by the window that they continue.
         """
+        return logits
+
+    def unlearned(self, logits: Tensor) -> Tensor:
+        """The logits (B, width) of the rival's answers to the same rows; as they are where there is none."""
         return logits
 
     def forward(self, summary: Tensor) -> Tensor:

@@ -23,54 +23,32 @@ The dials `gain` and `bias` (H,) are linear in z: a corrector has them in closed
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from aet.attention.flat import FlatPooling
 from aet.cells.base import object_cells
 from aet.cells.series import numbers
-from aet.config import ModelConfig, Section
+from aet.config import ModelConfig
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.inputs.normalise import drawn_in
 from aet.inputs.scaling import robust_moments
 from aet.inputs.series import MEASURED, units, windows
 from aet.outputs.base import OUTPUTS, Output
 from aet.outputs.forecast_figures import forecast_figures
+from aet.outputs.forecast_settings import LOSSES, ForecastSettings
 from aet.outputs.number import pinball
 from aet.schema import Schema
 from aet.seasons import ridge, season_of, seasonal_naive
 
 TAIL = 4
 """c, log s, last value, mean seasonal step."""
-LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
-    "mae": torch.abs,
-    "mse": torch.square,
-    "huber": lambda e: F.huber_loss(e, torch.zeros_like(e), reduction="none"),
-}
-
-
-class ForecastSettings(Section):
-    """`output` of a forecast."""
-
-    loss: Literal["mae", "mse", "huber"] = Field("huber", description="What the point forecast minimises.")
-    levels: list[float] = Field([0.05, 0.95], description="Quantiles beside it; the outermost are the interval.")
-    season: PositiveInt | None = Field(
-        None, description="Values of a season; found in the training windows unless given."
-    )
-    of: str | None = Field(
-        None, description="Input of kind series that the target continues; the first one unless given."
-    )
-    linear: bool = Field(True, description="A linear map of the window beside the network, from ridge regression.")
-    weigh: Literal["window", "table"] = Field(
-        "window", description="Errors in units of each row's window, or of the table: then rows of large scale lead."
-    )
 
 
 @OUTPUTS.register("forecast")
@@ -81,6 +59,7 @@ class ForecastOutput(Output):
     metric = "skill"
     score_name = "closeness"
     probable = False
+    rival = "the seasonal naive forecast"
     center: Tensor
     spread: Tensor
     unit: Tensor
@@ -263,6 +242,11 @@ class ForecastOutput(Output):
         """Point forecast and quantiles (B, 1 + Q, H), the seasonal naive (B, H), the tail (B, `TAIL`)."""
         forecasts, naive, tail = logits.split([self.horizon * self.parts, self.horizon, TAIL], -1)
         return forecasts.unflatten(-1, (self.parts, self.horizon)), naive, tail
+
+    def unlearned(self, logits: Tensor) -> Tensor:
+        """The last season again, in the place of every forecast."""
+        _, naive, _ = self.split(logits)
+        return torch.cat([naive.repeat(1, self.parts), logits[:, self.horizon * self.parts :]], -1)
 
     @staticmethod
     def scale(tail: Tensor) -> Tensor:

@@ -136,7 +136,8 @@ class TagsOutput(Output):
 
     def matches(self, values: Mapping[str, Tensor], target: Tensor) -> None:
         """FeedbackError for a row with another number of tags than words."""
-        words = next(t for name, t in values.items() if name.startswith("words"))[..., 1].amax(1)
+        # What a module of the user's reads says in the same channel where words start.
+        words = next(t for name, t in values.items() if name.startswith(("words", "given")))[..., 1].amax(1)
         tags = (target != NONE).sum(1)
         for has, got in zip(words.tolist(), tags.tolist(), strict=True):
             if has != got:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from aet.errors import MissingPackage
 from aet.optional import optional
 
 SCORE = 0.5
 """From this score on its findings count."""
+SIZES = ("trf", "lg", "md", "sm")
+"""Of spaCy's models, the largest first."""
 
 
 class Presidio:
@@ -20,7 +23,11 @@ class Presidio:
             "pip install presidio-analyzer and a spaCy model",
             "take engine='patterns'",
         )
-        self.analyzer = package.AnalyzerEngine()
+        from presidio_analyzer.nlp_engine import NlpEngineProvider
+
+        models = [{"lang_code": "en", "model_name": language_model()}]
+        engine = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": models}).create_engine()
+        self.analyzer = package.AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
 
     def once(self, text: str) -> tuple[str, Counter[str]]:
         """One pass: the widest finding first where several overlap; what is masked already is left alone."""
@@ -35,3 +42,20 @@ class Presidio:
         kept.sort()
         labels = [f"[{kind.upper()}]" for *_, kind in kept]
         return replaced(text, [(start, end) for start, end, _ in kept], labels), Counter(kind for *_, kind in kept)
+
+
+def language_model() -> str:
+    """The largest of spaCy's English models that are installed: left to itself Presidio would download one.
+
+    Raises MissingPackage if there is none.
+    """
+    from spacy.util import get_installed_models
+
+    installed: list[str] = sorted(name for name in get_installed_models() if name.startswith("en_"))
+    found = [name for size in SIZES for name in installed if f"_{size}" in name]
+    if not found:
+        raise MissingPackage(
+            "The engine 'presidio' needs one of spaCy's English models, and none is installed. Run: python -m spacy "
+            "download en_core_web_lg (or pip install a package of one); or take engine='patterns'."
+        )
+    return found[0]

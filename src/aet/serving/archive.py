@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aet.adaptation.storage import load_stream, save_stream
+from aet.adaptation.storage import files_of, load_stream
 from aet.adaptation.stream import Stream
 from aet.errors import RunError
 from aet.model import Model
@@ -19,13 +19,12 @@ MEND = "Take an earlier state of the stream, or start it anew."
 
 def packed(stream: Stream, mark: str, rows: bool = True) -> bytes:
     """The stream, with `rows` also those kept for late labels, encoded; `mark` is its model's fingerprint."""
+    with stream._lock:
+        files = files_of(stream, rows, mark)
     content = io.BytesIO()
-    with TemporaryDirectory() as folder, zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-        with stream._lock:
-            save_stream(stream, Path(folder), rows, mark)
-        for name in FILES:
-            if (Path(folder) / name).is_file():
-                archive.write(Path(folder) / name, name)
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        for name, piece in files.items():
+            archive.writestr(name, piece)
     return content.getvalue()
 
 

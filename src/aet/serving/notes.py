@@ -32,7 +32,8 @@ class Notes(KeptRows):
         The labels of the rows `learned` are marked as applied in the same transaction: this state knows them.
         Nothing is kept, and Lost raised, where `holder` is given and another server has the stream.
         """
-        with self.writing() as connection:
+        # A loss of power that takes a state takes the marks with it: what it had learned is learned again.
+        with self.writing(durable=bool(learned)) as connection:
             if holder is not None:
                 self.still(connection, stream, holder)
             line = {"stream": stream, "at": self.clock(), "reason": told(reason), "content": content}

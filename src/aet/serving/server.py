@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
+import gc
 import ipaddress
 import logging
 import platform
@@ -12,53 +12,18 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from aet.errors import ConfigError
+from aet.serving.patience import protocol
 
 GRACE = 60
 """Seconds for requests that were accepted before the end."""
-LARGE, M_MMAP_THRESHOLD = 1 << 20, -3
-"""Bytes from which a block of memory goes back to the system once it is free; how glibc calls that."""
+LARGE, M_MMAP_THRESHOLD, M_ARENA_MAX = 1 << 20, -3, -8
+"""Bytes from which a block of memory goes back to the system once it is free; how glibc calls that, and its arenas."""
 CONNECTIONS = 2048
 """Connections at a time; more are refused with 503."""
-
-
-class Patience(H11Protocol):
-    """A connection whose request has no whole head within `seconds` is closed: slow clients hold nothing."""
-
-    seconds = 15.0
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody came."""
-        super().connection_made(transport)
-        self._wait()
-
-    def data_received(self, data: bytes) -> None:
-        """Some bytes came."""
-        super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
-            self._wait()
-        else:
-            self._stop()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """They went."""
-        self._stop()
-        super().connection_lost(exc)
-
-    def _wait(self) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.seconds, self.transport.close)
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 class Server(uvicorn.Server):
@@ -69,6 +34,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app, then listen."""
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what was loaded stays: to look through it again took 0.3 seconds each time
         if self.started and self.listening is not None:
             self.listening()
 
@@ -107,7 +74,7 @@ def server_of(app: ASGIApp, listening: Callable[[], None]) -> Server:
     """An HTTP server for this app; `listening` is called once it listens."""
     config = uvicorn.Config(
         app,
-        http=Patience,
+        http=protocol(),
         ws="none",
         lifespan="on",
         log_level=logging.WARNING,
@@ -124,7 +91,7 @@ def server_of(app: ASGIApp, listening: Callable[[], None]) -> Server:
 
 def run(server: Server, at: socket.socket) -> bool:
     """Serve until Ctrl-C or SIGTERM, finish what was accepted; whether it started at all."""
-    give_back_large_blocks()
+    give_back_memory()
     # uvicorn raises the signal again once all is finished: that is then no interruption any more.
     before = {number: signal.signal(number, finished) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -136,13 +103,17 @@ def run(server: Server, at: socket.socket) -> bool:
     return server.started
 
 
-def give_back_large_blocks() -> bool:
-    """Let glibc return large blocks at once; whether it does.
+def give_back_memory() -> bool:
+    """Let glibc return large blocks at once, and take all small ones from one place; whether it does.
 
     By itself it comes to keep blocks of up to 32 MB, and passes of ever other sizes (`ask` looks at up to 256 rows, a
-    pass answers 1 to 64) leave holes between them that fit no later one: memory grew by 4 MB an `ask`.
+    pass answers 1 to 64) leave holes between them that fit no later one: memory grew by 4 MB an `ask`. And each thread
+    gets a place of its own, with holes of its own (docs/lab/serving.md).
     """
-    return platform.libc_ver()[0] == "glibc" and ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE) == 1
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    return all(libc.mallopt(*setting) == 1 for setting in ((M_MMAP_THRESHOLD, LARGE), (M_ARENA_MAX, 1)))
 
 
 def finished(number: int, frame: Any) -> None:

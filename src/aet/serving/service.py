@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
@@ -35,6 +36,8 @@ from aet.serving.store import AnsweredRow, Forgotten, Label, Store
 from aet.serving.watches import Watches, advised
 
 log = logging.getLogger(__name__)
+SHARE = 0.1
+"""Of the time that saving streams from time to time may take: answers and their writing wait for it."""
 FOLDED = 8
 """Streams for which a copy of the model with their state folded in is kept."""
 
@@ -102,14 +105,17 @@ class Service:
             if self.residents.leases is not None:
                 self.residents.leases.stop()
 
-    def save(self, reason: str = "from time to time") -> None:
-        """Every stream that moved since it was saved."""
+    def save(self, reason: str = "from time to time", share: float = 1.0) -> None:
+        """Every stream that moved since it was saved, with rests so that it takes at most a share of the time."""
         first: AetError | None = None
         for resident in self.residents.all():
+            started = time.monotonic()
             try:
                 self.residents.save(resident, reason)
             except AetError as error:  # one that cannot be saved keeps no other from it
                 first = first or error
+            if share < 1:
+                self._stopped.wait((time.monotonic() - started) * (1 / share - 1))
         if first is not None:
             raise first
 
@@ -135,19 +141,27 @@ class Service:
         found: list[Answers | AetError | None] = [None] * len(asks)
         with ExitStack() as used:
             groups: dict[Hashable, dict[int, tuple[Resident, list[int]]]] = {}
+            opened: dict[tuple[str, str, str | None], Resident | AetError] = {}
             for place, ask in enumerate(asks):
-                try:
-                    resident = used.enter_context(
-                        self.residents.use(ask.owner, ask.stream, ask.model, make=True, patient=False)
-                    )
-                except AetError as error:
-                    found[place] = error
+                name = (ask.owner, ask.stream, ask.model)
+                if name not in opened:
+                    opened[name] = self._use(used, ask)
+                resident = opened[name]
+                if isinstance(resident, AetError):
+                    found[place] = resident
                     continue
                 group = groups.setdefault((resident.served.name, resident.served.version, ask.columns, ask.proba), {})
                 group.setdefault(resident.line.number, (resident, []))[1].append(place)
             for group in groups.values():
                 self._together(asks, list(group.values()), found)
         return [one for one in found if one is not None]
+
+    def _use(self, used: ExitStack, ask: Ask) -> Resident | AetError:
+        """Its stream, in memory for as long as `used` lasts, or why it cannot be."""
+        try:
+            return used.enter_context(self.residents.use(ask.owner, ask.stream, ask.model, make=True, patient=False))
+        except AetError as error:
+            return error
 
     def _together(
         self, asks: Sequence[Ask], group: list[tuple[Resident, list[int]]], found: list[Answers | AetError | None]
@@ -381,6 +395,6 @@ class Service:
     def _save_quietly(self) -> None:
         """A store that cannot be written now is tried again the next time; the labels it has are safe."""
         try:
-            self.save()
+            self.save(share=SHARE)
         except AetError as error:
             log.error("Streams were not saved: %s", error)

@@ -22,14 +22,14 @@ How the settings were chosen: docs/lab/adaptation.md and docs/lab/auto.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from aet.adaptation.base import METHODS, RADIUS, Method
+from aet.adaptation.base import METHODS, RADIUS, Look, Method
 from aet.adaptation.comparison import alike_in_time
 from aet.adaptation.guard import FEW
 from aet.adaptation.methods.feedback import Feedback
@@ -121,12 +121,24 @@ class Auto(Method):
 
     def propose(self, batch: Batch) -> ElasticState:
         """The chosen state, once the bases have seen the batch."""
-        for base in self.bases:
-            before = base.passes
-            base.propose(batch)
-            self.passes += base.passes - before
+        return self.proposed(batch, [self.answer_under(*look) for look in self.looks(batch)])
+
+    def looks(self, batch: Batch) -> Sequence[Look]:
+        """What `mixture` looks at, and the same rows under the source, if there is a trust to be weighed."""
+        looked = self.mixture.looks(batch) if self.mixture else ()
+        weighed = looked if self.portfolio is not None and self.portfolio.ever else ()
+        return [*looked, *((rows, None) for rows, _ in weighed)]
+
+    def proposed(self, batch: Batch, said: Sequence[Tensor]) -> ElasticState:
+        """The chosen state, given the logits of the rows looked at: those of `mixture` first."""
+        mixture = self.mixture
+        if mixture is not None:
+            before = mixture.passes
+            mixture.proposed(batch, said[:1])
+            self.passes += mixture.passes - before
         self.settle()
-        self.weigh()
+        if mixture is not None and mixture.latest is not None and len(said) > 1:
+            self.weigh(said[1], mixture.latest)
         return self.state
 
     def settle(self) -> None:
@@ -148,17 +160,12 @@ class Auto(Method):
         self.state = state
 
     @torch.no_grad()
-    def weigh(self) -> None:
-        """Ask the source about the rows that `mixture` has just read, and the rehearsals about what both say."""
-        output, latest = self.model.output, self.mixture.latest if self.mixture else None
-        if latest is None or self.portfolio is None or not self.portfolio.ever:
-            return
+    def weigh(self, source: Tensor, q: Tensor) -> None:
+        """Hear the rehearsals about rows of which the source said `source` (n, C), logits, and `mixture` q (n, C)."""
+        output = self.model.output
         assert isinstance(output, LabelOutput)
-        rows, q = latest
-        with applied(None):
-            p = output.probabilities(self.model.logits(rows))
-        self.passes += len(rows)
-        both = torch.stack([p, q])
+        self.passes += len(source)
+        both = torch.stack([output.probabilities(source), q])
         both = both[:, both.isfinite().all(-1).all(0)]
         self.pairs = torch.cat([self.pairs, both], 1)[:, -LOOKED:].clone()
         self.judge()

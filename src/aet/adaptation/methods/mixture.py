@@ -16,13 +16,13 @@ have one class. How it was found: docs/lab/auto.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from aet.adaptation.base import METHODS, RADIUS, Method
+from aet.adaptation.base import METHODS, RADIUS, Look, Method
 from aet.adaptation.label_mix import label_mix
 from aet.attention.state import ElasticState, under
 from aet.batch import Batch, newest
@@ -64,21 +64,46 @@ class Mixture(Method):
         self.mix = torch.ones(1) if mix is None or self.model.output.kind != "label" else mix
         self.recent: dict[str, Tensor] = {}
         self.waiting: list[Batch] = []
-        self.latest: tuple[Batch, Tensor] | None = None
-        """Rows and answers that the last `propose` read; None if it took no step."""
+        self.latest: Tensor | None = None
+        """Probabilities of the rows that the last `propose` looked at (n, C); None if it took no step."""
         self.read = torch.empty(0, len(self.mix))
         """Probabilities of the rows whose answers were read, (n, C)."""
 
     def propose(self, batch: Batch) -> ElasticState:
         """The state after these rows, once `every` rows have come."""
+        return self.proposed(batch, [self.answer_under(*look) for look in self.looks(batch)])
+
+    def looks(self, batch: Batch) -> Sequence[Look]:
+        """A share of the rows that a step takes, under the state so far; none for outputs other than classes."""
+        if not self.steps(batch) or not isinstance(self.model.output, LabelOutput):
+            return ()
+        fresh = self.fresh(batch)
+        return [(fresh[self.places(len(fresh))], self.state)]
+
+    @torch.no_grad()
+    def proposed(self, batch: Batch, said: Sequence[Tensor]) -> ElasticState:
+        """A step, given the logits of the rows looked at."""
         self.latest = None
-        if len(batch):
-            self.waiting.append(Batch(values=batch.values).to("cpu"))
-        if sum(map(len, self.waiting)) >= self.settings["every"]:
-            fresh = Batch.concat(self.waiting)
+        if self.steps(batch):
+            fresh, output = self.fresh(batch), self.model.output
+            if isinstance(output, LabelOutput):
+                (logits,) = said
+                self.passes += len(logits)
+                self.latest = output.probabilities(logits)
             self.waiting = []
-            self.told(fresh, self.look(fresh))
+            self.told(fresh, self.latest)
+        elif len(batch):
+            self.waiting.append(Batch(values=batch.values).to("cpu"))
         return self.state
+
+    def steps(self, batch: Batch) -> bool:
+        """Whether enough rows have come with this batch."""
+        return sum(map(len, self.waiting)) + len(batch) >= int(self.settings["every"])
+
+    def fresh(self, batch: Batch) -> Batch:
+        """The rows that no step has taken, with these."""
+        own = Batch(values=batch.values).to("cpu")
+        return Batch.concat([*self.waiting, own]) if self.waiting else own
 
     def told(self, fresh: Batch, p: Tensor | None) -> None:
         """Take a step on rows, given the probabilities of some of them under the state so far (n, C)."""
@@ -86,18 +111,6 @@ class Mixture(Method):
             kept = max(1, round(self.settings["share"] * self.settings["window"]))
             self.read = newest(self.read, p[p.isfinite().all(-1)].cpu(), kept)
         self.move(fresh)
-
-    @torch.no_grad()
-    def look(self, fresh: Batch) -> Tensor | None:
-        """Answers of a share of the rows under the state so far, (n, C); None for outputs other than classes."""
-        output = self.model.output
-        if not isinstance(output, LabelOutput):
-            return None
-        looked = fresh[self.places(len(fresh))]
-        self.passes += len(looked)
-        p = output.probabilities(self.answer(looked))
-        self.latest = looked, p
-        return p
 
     def places(self, rows: int) -> Tensor:
         """Which of so many rows are looked at, evenly spread."""

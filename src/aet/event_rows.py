@@ -53,7 +53,8 @@ def histories(
         split: "leave_last_out", or None.
         after: a time of the column `time`; not with `split`.
 
-    Raises SchemaError for columns that are not there, ConfigError for settings, DataError for times that cannot be read.
+    Raises SchemaError for columns that are not there, ConfigError for settings, and DataError for times that cannot be
+    read.
 
     >>> table = {"who": [1, 1, 1, 2], "what": ["a", "b", "c", "a"], "at": [10, 30, 20, 5]}
     >>> rows = histories(table, "who", "what", "at", split="leave_last_out")

@@ -73,8 +73,8 @@ def train(
         target: the column to answer; several 0/1 columns for several yes-or-no answers.
         seed: of the split, the weights and the drift; the same seed on the same rows gives the same bits.
         groups: several number columns as one token, `{"s00": ["s00_f0", "s00_f1"]}` or `{"s00": "s00_f0:s00_f7"}`.
-        kinds: column kinds where the inferred ones are wrong: number, category, text, image, words, series, ignore.
-        kinds: column kinds where the inferred ones are wrong: number, category, text, image, words, events, ignore.
+        kinds: column kinds where the inferred ones are wrong: number, category, text, image, audio, words, series,
+            events, ignore.
         id: column with one name a row, given back with the answers.
         time: column by which rows are ordered; the latest are held out for validation.
         group: column whose groups are held out as a whole; with `time` too, those that end latest.

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from aet.errors import ConfigError
 from aet.training.switch import SWITCHES, Pass, Run, Switch
+from aet.training.switches.modality_dropout import several
 
 
 @SWITCHES.register("each_modality")
@@ -31,12 +31,7 @@ class EachModality(Switch):
 
     def begin(self, run: Run) -> None:
         """ConfigError for a model of one modality."""
-        self.places = {name: torch.tensor(places) for name, places in run.model.modalities().items()}
-        if len(self.places) < 2:
-            raise ConfigError(
-                f"The switch {self.name!r} lets each of several modalities answer alone: expected two or more, got "
-                f"{', '.join(self.places)}. Turn it off, or give columns of images, texts or the like beside the table."
-            )
+        self.places = several(run, f"The switch {self.name!r} lets each of several modalities answer alone")
 
     def term(self, run: Run, seen: Pass) -> Tensor:
         """The mean loss of the answers from one modality each."""

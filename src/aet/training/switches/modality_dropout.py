@@ -32,12 +32,7 @@ class ModalityDropout(Switch):
 
     def begin(self, run: Run) -> None:
         """ConfigError for a model of one modality."""
-        self.places = {name: torch.tensor(places) for name, places in run.model.modalities().items()}
-        if len(self.places) < 2:
-            raise ConfigError(
-                f"The switch {self.name!r} leaves out one of several modalities: expected two or more, got "
-                f"{', '.join(self.places)}. Turn it off, or give columns of images, texts or the like beside the table."
-            )
+        self.places = several(run, f"The switch {self.name!r} leaves out one of several modalities")
 
     def tokens(self, run: Run, tokens: Tensor, batch: Batch) -> Tensor:
         """The same tokens; `run.mask` without those of the modalities left out."""
@@ -66,3 +61,14 @@ def kept(there: Tensor, share: float) -> Tensor:
     chance = torch.rand(there.shape).to(there.device).masked_fill(~there, -1.0)
     best = torch.zeros_like(there).scatter_(1, chance.argmax(1, keepdim=True), True)
     return there & ((chance >= share) | best)
+
+
+def several(run: Run, does: str) -> dict[str, Tensor]:
+    """Tokens of each modality; ConfigError, which begins with what the switch `does`, where there is but one."""
+    places = {name: torch.tensor(places) for name, places in run.model.modalities().items()}
+    if len(places) < 2:
+        raise ConfigError(
+            f"{does}: expected two or more, got {', '.join(places)}. Turn it off, or give columns of images, texts or "
+            "the like beside the table."
+        )
+    return places

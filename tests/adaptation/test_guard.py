@@ -460,3 +460,16 @@ def test_fixed_guards(kind, serving):
     assert guard.gain == 1.0
     assert not guard.needs_labels
     assert ("served" if serving else "held") in guard.reason()
+
+
+def test_what_loses_less_than_the_margin_and_wins_nothing_is_held():
+    guard = Earned()
+    for _ in range(2000):
+        guard.update(-0.001)
+    assert guard.wealth >= guard.threshold
+    assert not guard.serving
+    assert "wins nothing" in guard.reason()
+    for _ in range(3):
+        guard.update(1.0)
+    assert guard.serving
+    assert "wins nothing" not in guard.reason()

@@ -6,7 +6,7 @@ Evidence are paired comparisons on late labels: gain d_t = score of the proposal
 `earned` tests by betting (`aet.adaptation.evidence`) the null hypothesis that the proposal loses at least the margin m,
 E[w_t d_t] <= -m. Its wealth W_t is a nonnegative supermartingale under the null hypothesis, so P(sup_t W_t >= 1/level)
 <= level (Ville 1939), however long and often one looks, and whatever states the proposals had. Served while
-W_t >= 1/level.
+W_t >= 1/level and Σ w_t d_t > 0: that it loses less than the margin is no reason to serve what wins nothing.
 
 Labels may come late, in any order, or never, and for reasons that have to do with what they say. The order of the test
 is the order in which rows were asked, fixed before any label is known. At each look the wealth is the smaller of
@@ -213,8 +213,13 @@ class Earned(Guard):
 
     @property
     def serving(self) -> bool:
-        """W_t >= 1 / level."""
-        return self.wealth >= self.threshold
+        """W_t >= 1 / level, and the labels so far speak for a gain."""
+        return self.gain > 0 and self.wealth >= self.threshold
+
+    def reason(self) -> str:
+        """Also where it is held only because it wins nothing."""
+        idle = not self.serving and self.wealth >= self.threshold
+        return super().reason() + "; it loses less than the margin, and wins nothing" * idle
 
     def expect(self, rows: Sequence[Hashable], weights: Sequence[float]) -> None:
         """Queue them; over `WAIT` the oldest are given up."""

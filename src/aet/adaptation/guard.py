@@ -150,8 +150,9 @@ class Guard:
             f"{100 * self.gain / self.labels:+.0f} points, between {100 * low:+.0f} and {100 * high:+.0f} with 90 % "
             "confidence at every look"
         )
+        idle = not self.serving and self.wealth >= self.threshold
         lost = f"; {self.missing} asked labels have not come and count as losses until they do"
-        return said + lost * bool(self.missing)
+        return said + "; it loses less than the margin, and wins nothing" * idle + lost * bool(self.missing)
 
 
 @GUARDS.register("earned")
@@ -215,11 +216,6 @@ class Earned(Guard):
     def serving(self) -> bool:
         """W_t >= 1 / level, and the labels so far speak for a gain."""
         return self.gain > 0 and self.wealth >= self.threshold
-
-    def reason(self) -> str:
-        """Also where it is held only because it wins nothing."""
-        idle = not self.serving and self.wealth >= self.threshold
-        return super().reason() + "; it loses less than the margin, and wins nothing" * idle
 
     def expect(self, rows: Sequence[Hashable], weights: Sequence[float]) -> None:
         """Queue them; over `WAIT` the oldest are given up."""

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 CONNECTIONS = 32
-LOOK, LABELS, EACH = 10.0, 8, 2000
-"""Of a long load: seconds between two looks at memory; labels sent after each so many rows."""
+LOOK, LABELS, PAUSE = 10.0, 8, 180.0
+"""Of a long load: seconds between two looks at memory; labels sent at once, and seconds between: 160 an hour, where the
+server takes 200 that it did not ask for."""
 KEPT = 100_000
 """Rows of a stream after which all that it keeps is full: 10,000 rows, and the ids of eight times as many more."""
 
@@ -68,6 +69,7 @@ class Load:
         self.rows = [json.dumps(row) for row in rows]
         self.taken: list[float] = []
         self.errors = 0
+        self.labels_due = 0.0
 
     def request(self) -> bytes:
         """One row for one stream."""
@@ -107,7 +109,8 @@ class Load:
             self.errors += not head.startswith(b"HTTP/1.1 200")
             self.taken.append(time.perf_counter())
             newest = [*newest[1 - LABELS :], json.loads(body)["answers"][0]["id"]]
-            if len(self.taken) % EACH == 0:
+            if time.perf_counter() > self.labels_due:
+                self.labels_due = time.perf_counter() + PAUSE
                 labels = [{"id": known, "label": self.rng.choice("abc")} for known in dict.fromkeys(newest)]
                 head, _ = await exchange(
                     reader, writer, post("/feedback", json.dumps({"stream": "s0", "labels": labels}))
@@ -119,6 +122,7 @@ class Load:
         """A steady load on one stream: errors, and the slope of memory once all that the stream keeps is full."""
         self.taken, self.errors, seen, full = [], 0, [], float("nan")
         started = time.perf_counter()
+        self.labels_due = started + 1.0
         until = started + seconds
         work = [asyncio.create_task(self.steady(CONNECTIONS / rate, until)) for _ in range(CONNECTIONS)]
         while (now := time.perf_counter()) < until:

@@ -43,7 +43,7 @@ bench: .venv/ready ## the tables of the README, some hours; goes on where it was
 	$(BIN)/python benchmarks/knowledge.py --json benchmarks/results/knowledge.json
 
 docs: .venv/ready ## the pages under site/
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lock: ## pin what is installed in .venv now
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock

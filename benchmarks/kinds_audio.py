@@ -45,7 +45,7 @@ from aet.cells.waveform import SoundWarning
 from aet.model import Model
 
 AUDIO = {"bands": 40, "windows": 4, "stem": 64, "seconds": 0.87}
-TRAIN = {"epochs": 12, "batch_size": 50, "lr": 2e-3, "rehearsals": 0, "valid": 0.1}
+TRAIN = {"epochs": 24, "batch_size": 50, "lr": 2e-3, "rehearsals": 0, "valid": 0.1}
 LABELS, FIRST, AT_ONCE, DRAWS = 16, 250, 50, 3
 RATES = (1e-3, 1e-4)
 STEPS = 50

@@ -282,7 +282,12 @@ class Model(Answering, nn.Module):
 
     def forward(self, batch: Batch, taps: list[Tensor] | None = None) -> Tensor:
         """Logits (B, width); `taps` collects activations as in `Trunk.forward`."""
-        tokens, mask = self.tokens(batch)
+        return self.from_tokens(*self.tokens(batch), batch, taps)
+
+    def from_tokens(
+        self, tokens: Tensor, mask: Tensor | None, batch: Batch, taps: list[Tensor] | None = None
+    ) -> Tensor:
+        """Logits (B, width) of a batch whose tokens (B, T, dim) were made last, or beside which `beside` stands."""
         with self.told(batch):
             return self.answered(self.trunk(tokens, mask, taps, concepts=self.concepts(batch)), batch)
 

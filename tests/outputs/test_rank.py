@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import aet
+from aet.adaptation.read_once import ReadOnce
+from aet.attention.state import ElasticState
 from aet.batch import Batch
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.inputs.catalogue import FIRST
@@ -201,6 +203,10 @@ def test_forgetting_by_the_clock_is_learned_and_starts_at_none():
             block.attention.mechanisms["decay"].rate.fill_(20.0)
     forgetful = model.predict(test)
     assert (plain["confidence"] - forgetful["confidence"]).abs().max() > 1e-4
+    rows, index = model.encode(test), torch.tensor([3, 1, 4])
+    once = ReadOnce(model)
+    once.read(rows, len(rows), ElasticState.zeros(model))
+    torch.testing.assert_close(once(rows[index], index), model.logits(rows)[index], rtol=0, atol=1e-5)
 
 
 def test_without_times_to_read_the_clock_is_an_error():

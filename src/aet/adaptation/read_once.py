@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aet.attention.beside import stand_beside
 from aet.attention.state import ElasticState, applied
 from aet.batch import Batch
 from aet.model import Model
@@ -46,6 +47,5 @@ class ReadOnce:
     def __call__(self, rows: Batch, index: Tensor) -> Tensor:
         """Logits of the rows that stand at `index` among those read, with their slopes."""
         tokens, mask = (part[index].to(self.model.device) for part in (self.tokens, self.masks))
-        with self.model.told(rows):
-            read = self.model.trunk(tokens, None if mask.all() else mask, concepts=self.model.concepts(rows))
-            return self.model.answered(read, rows)
+        stand_beside(self.model.beside(rows))  # other tokens may have been made since
+        return self.model.from_tokens(tokens, None if mask.all() else mask, rows)

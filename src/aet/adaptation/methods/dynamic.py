@@ -96,8 +96,8 @@ class Dynamic(Method):
         if made is None or made[0] is not batch or made[1] is not self.state:
             return super().answer(batch)
         here = batch.to(self.device)
-        with applied(self.state), evaluating(self.model), self.model.told(here):
-            return self.model.answered(self.model.trunk(*made[2:], concepts=self.model.concepts(here)), here).cpu()
+        with applied(self.state), evaluating(self.model):
+            return self.model.from_tokens(*made[2:], here).cpu()
 
     def memory(self) -> dict[str, Tensor]:
         """Sum and number of the rows, the window, and whether answers were asked for."""

@@ -37,7 +37,16 @@ class Champion(Guard):
         super().__init__()
         self.name, self.rival = guard.name, rival  # type: ignore[misc]  # that of the test
         self.own, self.other = guard, copy.deepcopy(guard)
-        self.level, self.margin = getattr(guard, "level", None), getattr(guard, "margin", None)
+
+    @property
+    def level(self) -> float | None:
+        """Of the tests, if they have one."""
+        return getattr(self.own, "level", None)
+
+    @property
+    def margin(self) -> float | None:
+        """Of the tests, if they have one."""
+        return getattr(self.own, "margin", None)
 
     @property
     def champion(self) -> str:
@@ -91,7 +100,6 @@ class Champion(Guard):
         """Take them back; of a stream that knew no rival, the test against it starts with nothing."""
         super().load_dict(memory)
         self.own.load_dict(memory)
-        self.level, self.margin = getattr(self.own, "level", None), getattr(self.own, "margin", None)
         if "rival" in memory:
             self.other.load_dict(memory["rival"])
 

@@ -314,9 +314,9 @@ class Stream:
         chosen = rows[usable]
         assert chosen.target is not None
         output, source = self.model.output, self.model.logits(chosen)
-        said = (self.method.answer(chosen), source, output.unlearned(source))
-        proposal, *others = (output.scores(logits, chosen.target) for logits in said)
-        gains = torch.stack([proposal - other for other in others], -1).nan_to_num()
+        proposal, known = (output.scores(logits, chosen.target) for logits in (self.method.answer(chosen), source))
+        rival = output.scores(output.unlearned(source), chosen.target) if output.rival else known
+        gains = torch.stack([proposal - known, proposal - rival], -1).nan_to_num()
         self.trace.passes["scoring"] += 2 * len(chosen)
         for place, (gain, over) in zip(usable.tolist(), gains.tolist(), strict=True):
             self.guard.update(gain, float(weights[place]), asked[place], over)

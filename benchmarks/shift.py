@@ -1,6 +1,7 @@
 """The shift suite: every adaptation method on every stream of real shifts, beside the source and the oracle.
 
-    python benchmarks/shift.py [--quick] [--seeds N] [--json FILE] [--only DATA] [--jobs N] [--settings FILE]
+    python benchmarks/shift.py [--quick] [--seeds N] [--json FILE] [--only DATA] [--method NAME] [--jobs N]
+        [--settings FILE]
 
 Data sets lie in `shift_data`, one file each; streams are built by `aet.build_stream`; methods are all that take the
 model. Each is run alone, every row answered as it says ("proposal"); `auto` also as a stream under its default guard
@@ -25,7 +26,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -81,9 +82,13 @@ def case_of(shift: Shift, recipe: Recipe, seed: int, rows: int | None = None) ->
     return case, digest(case.scenario.frame, weights, target, case.scenario.resets, case.due.tolist(), seed)
 
 
-def one_stream(case: Case, key: str, done: Done, quick: bool, best: Mapping[str, Any]) -> Iterator[tuple[str, Figures]]:
-    """Every method on one stream; a method that does not take the model has only the figure "refused"."""
+def one_stream(
+    case: Case, key: str, done: Done, quick: bool, best: Mapping[str, Any], methods: Sequence[str]
+) -> Iterator[tuple[str, Figures]]:
+    """Every method on one stream, or these; a method that does not take the model has only the figure "refused"."""
     for shown, (name, settings) in variants(quick, best).items():
+        if methods and name not in methods:
+            continue
         code, given = code_of(METHODS[name].__module__), json.dumps(settings, sort_keys=True)
         own = f"{key} {name} {given} {COSTLY.get(name)} {code}"
         yield shown, done.get(own, lambda n=name, s=settings: tried(case.some(COSTLY.get(n)), n, s))  # type: ignore[misc]
@@ -113,7 +118,9 @@ def together(case: Case, names: list[str], labels: bool) -> Figures:
     return {f"{name} | {k}": v for name, figures in zip(names, found, strict=True) for k, v in figures.items()}
 
 
-def one_task(data: str, seed: int, quick: bool, path: Path | None, best: Mapping[str, Any]) -> Found | str:
+def one_task(
+    data: str, seed: int, quick: bool, path: Path | None, best: Mapping[str, Any], methods: Sequence[str] = ()
+) -> Found | str:
     """Every stream of a data set, or why it is left out."""
     torch.set_num_threads(1)
     done, found = Done(path), {}
@@ -125,7 +132,7 @@ def one_task(data: str, seed: int, quick: bool, path: Path | None, best: Mapping
     for number, (stream, recipe) in enumerate(streams.items(), 1):
         started = time.perf_counter()
         case, key = case_of(shift, recipe, seed, QUICK_ROWS if quick else None)
-        for method, figures in one_stream(case, key, done, quick, best):
+        for method, figures in one_stream(case, key, done, quick, best, methods):
             found[data, stream, method] = figures
         spent = time.perf_counter() - started
         line = f"seed {seed}, {data}, {number} of {len(streams)}, {stream}: {len(case.scenario)} rows, {spent:.0f} s"
@@ -138,7 +145,8 @@ def main() -> None:
     seeds = range(1 if options.quick else options.seeds)
     best = json.loads(options.settings.read_text())["methods"] if options.settings.is_file() else {}
     chosen = [name for name in DATA if not options.only or name in options.only]
-    tasks = [(name, seed, options.quick, partial(options.json), best) for seed in seeds for name in chosen]
+    how = (options.quick, partial(options.json), best, options.method or ())
+    tasks = [(name, seed, *how) for seed in seeds for name in chosen]
     started = time.perf_counter()
     with ProcessPoolExecutor(max_workers=options.jobs, mp_context=get_context("spawn")) as pool:
         runs = list(pool.map(one_task, *zip(*tasks, strict=True)))
@@ -162,6 +170,7 @@ def arguments() -> Any:
     """The options."""
     made = parser(__doc__)
     made.add_argument("--only", action="append", help="a data set by name; may be given again", choices=list(DATA))
+    made.add_argument("--method", action="append", help="run this one alone, not all; may be given again")
     made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     made.add_argument("--settings", type=Path, default=SETTINGS, help="best settings chosen on held-out streams")
     return made.parse_args()

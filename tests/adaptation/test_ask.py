@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aet.adaptation.ask import candidates, draw
+from aet.adaptation.ask import LEAST, candidates, draw, span
 
 
 def rows_of(count=30, seed=0):
@@ -68,6 +68,38 @@ def test_rows_come_with_those_probabilities():
     second = counts[3] * np.array([later.get(i, 0) for i in range(8)])
     assert (np.abs(pairs - second) <= 4.5 * np.maximum(second, 1) ** 0.5).all()
     assert pairs[3] == 0
+
+
+@pytest.mark.parametrize("count", [1, 12, 27])
+def test_where_answers_differ_rows_come_by_how_much(count):
+    features, unsure, taken = rows_of()
+    apart = np.where(np.arange(30) % 3 == 0, np.linspace(0.1, 1, 30), LEAST / 2)
+    rows, weights = draw(features, unsure, taken, count, Ordered(1), apart)
+    bound, free = span(apart, taken, count), list(range(30))
+    for m, (row, weight) in enumerate(zip(rows.tolist(), weights.tolist(), strict=True), start=1):
+        told = sum(apart[i] for i in free if apart[i] >= LEAST)
+        if not told:
+            break  # from here on as if none differed
+        q = 0.5 / len(free) + 0.5 * (apart[row] * (apart[row] >= LEAST)) / told
+        assert weight == pytest.approx(1 + (30 - count) / (30 - m) * (1 / (len(free) * q) - 1))
+        assert weight * apart[row] <= bound + 1e-12
+        free.remove(row)
+    assert m >= min(count, 10)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.2, 1.0])
+@pytest.mark.parametrize("count", [1, 16, 60])
+def test_no_label_says_more_than_the_bound_of_before(share, count):
+    rng = np.random.default_rng(5)
+    for trial in range(30):
+        features, unsure, taken = rows_of(60, trial)
+        taken[:5] = trial % 2 == 1
+        apart = (rng.random(60) < share) * rng.choice([1.0, 0.3, 0.004], 60)
+        other = np.maximum(apart, rng.random(60) * 0.1)
+        rows, weights = draw(features, unsure, taken, count, rng, apart)
+        assert (weights * apart[rows]).max(initial=0) <= span(apart, taken, count) + 1e-12
+        assert (weights * other[rows]).max(initial=0) <= span(apart, taken, count, other) + 1e-12
+        assert span(apart, taken, count) <= max(1.0, 2 * LEAST)
 
 
 def test_unsure_and_distant_rows_come_more_often():

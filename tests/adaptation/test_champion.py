@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
+from aet.adaptation import Always, Earned, Likely
 from aet.adaptation.champion import Champion, guarding
-from aet.adaptation.guard import Always, Earned, Likely
 from aet.adaptation.methods.rls import RecursiveLeastSquares
 from aet.adaptation.stream import Stream
 from aet.batch import Batch

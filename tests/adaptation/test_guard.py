@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from aet.adaptation import GUARDS, Always, Earned, Likely, Never
-from aet.adaptation.ask import draw
-from aet.adaptation.evidence import CAP, FRACTIONS, LARGEST_WEIGHT, PRIOR, Wealth, bets, factors, interval
+from aet.adaptation.ask import draw, span
+from aet.adaptation.evidence import CAP, FRACTIONS, LARGEST_WEIGHT, PRIOR, Wealth, factors, interval, stakes
 from aet.adaptation.guard import WAIT
 from aet.errors import ConfigError
 
@@ -22,14 +22,12 @@ MARGIN = 0.01
 LIMIT = 20 * CAP
 
 
-def by_hand(gains, weights, margin=MARGIN, level=0.05):
+def by_hand(gains, weights, margin=MARGIN, level=0.05, span=2.0):
     """The recursion of `aet.adaptation.evidence`, stake by stake, for one stream: wealth after each label."""
     values, path = list(PRIOR), []
     for t, (d, w) in enumerate(zip(gains, weights, strict=True), start=1):
         for k, f in enumerate(FRACTIONS):
-            stake = f / (1 - margin)
-            hedge = max(0, (2 - margin) * stake - 0.95)
-            values[k] *= 1 + stake * (w * d + margin) + hedge * (w - 1)
+            values[k] *= 1 + f / max(span - margin, 0.2) * (w * d + margin)
         total, share = sum(values), 1 / (1000 + t)
         values = [(1 - share) * v + share * total * p for v, p in zip(values, PRIOR, strict=True)]
         values = [min(v, p * 6 / level) for v, p in zip(values, PRIOR, strict=True)]
@@ -37,11 +35,11 @@ def by_hand(gains, weights, margin=MARGIN, level=0.05):
     return np.array(path)
 
 
-def wealth_paths(gains, weights):
+def wealth_paths(gains, weights, spans=1.0):
     """Many streams at once: (S, N) -> wealths (S, N)."""
     wealth, path = Wealth(MARGIN, LIMIT, len(gains)), []
-    for gain, weight in zip(gains.T, weights.T, strict=True):
-        wealth.step(gain, weight)
+    for value, bound in zip((gains * weights).T, np.broadcast_to(spans, gains.shape).T, strict=True):
+        wealth.step(value, bound)
         path.append(wealth.total)
     return np.stack(path, 1)
 
@@ -86,7 +84,7 @@ class TestPromise:
         gains, weights = boundary(name, streams, np.random.default_rng(1))
         assert weights.max() <= LARGEST_WEIGHT
         assert abs((gains * weights).mean() + MARGIN) < 4 * (gains * weights).std() / gains.size**0.5
-        ever = (wealth_paths(gains, weights) >= 20).any(1).mean()
+        ever = (wealth_paths(gains, weights, np.abs(gains * weights).max()) >= 20).any(1).mean()
         assert ever <= tolerance(streams)
 
     @settings(max_examples=50)
@@ -101,17 +99,18 @@ class TestPromise:
         d = np.array(gains[:rows])
         d = np.maximum(d - max(0.0, d.mean() + margin), -1)
         d -= np.minimum(d.mean() + margin, d + 1) * (d.mean() > -margin)
-        weights = np.minimum(1 / (rows * q), 2.0)
-        bet = factors(d, weights, margin)
+        values = np.minimum(1 / (rows * q), 2.0) * d
+        bet = factors(values, margin, np.abs(values).max())
         assert (bet > 0).all()
         if d.mean() <= -margin:
             assert (q @ bet <= 1 + 1e-9).all()
 
     def test_every_factor_is_positive_over_the_whole_range(self):
-        d, w = np.meshgrid(np.linspace(-1, 1, 21), np.linspace(1e-6, 2, 41))
-        for margin in (0.001, 0.01, 0.3, 0.9):
-            assert (factors(d, w, margin) > 0).all()
-            assert (bets(margin)[0] * (1 - margin) < 0.95).all()
+        share, bound = np.meshgrid(np.linspace(-1, 1, 21), np.linspace(1e-6, 2, 41))
+        for margin in (0.001, 0.01, 0.3, 0.9, -0.3, -0.99):
+            assert (factors(share * bound, margin, bound) > 0).all()
+        assert stakes(0.01, 0.3).max() == pytest.approx(0.8 / 0.29)
+        assert stakes(0.01, 0.001).max() == pytest.approx(4), "what can say little is staked, but not without end"
 
     def test_expected_wealth_never_grows_over_every_course_of_events(self):
         """All 6^4 streams of rows of two sorts, the odds chosen by an opponent who knows the wealth."""
@@ -129,7 +128,7 @@ class TestPromise:
             for d, sort in outcomes:
                 tilt = 0.2 if sort else -0.2 - 2 * MARGIN  # the mean over the sorts is -margin
                 chance = {1.0: (rate + tilt) / 2, -1.0: (rate - tilt) / 2, 0.0: 1 - rate}[d]
-                later = wealth.after(d, 0.5 / (q if sort else 1 - q))
+                later = wealth.after(d * 0.5 / (q if sort else 1 - q), 0.5 / 0.3)
                 go(later.values, steps + 1, probability * chance * (q if sort else 1 - q))
 
         go(PRIOR, 0, 1.0)
@@ -137,18 +136,24 @@ class TestPromise:
         assert (np.diff(expected) <= 1e-12).all()
         assert expected[4] > 0.5, "the bound is not idle"
 
-    @pytest.mark.parametrize(("pool", "count", "rounds"), [(64, 8, 8), (24, 24, 6)])
+    @pytest.mark.parametrize(("pool", "count", "rounds"), [(64, 8, 8), (24, 24, 6), (200, 4, 32)])
     def test_with_rows_that_ask_draws(self, pool, count, rounds):
-        """Losses sit where the model is unsure, which is where it asks; a few of many are asked, or all."""
-        rng, streams, gains, weights = np.random.default_rng(4), 80, [], []
+        """Few answers differ, and those are drawn; losses sit where the model is unsure. All rows may be asked."""
+        rng, streams, values, spans = np.random.default_rng(4), 120, [], []
         for _ in range(streams * rounds):
             unsure = rng.random(pool)
-            lost, won = rng.random(pool) < 0.4, rng.random(pool) < 0.4 - 2 * MARGIN
-            gain = np.where(unsure > 0.5, -1.0 * lost, 1.0 * won)  # mean -margin over the population
-            rows, weight = draw(np.c_[unsure, rng.random((pool, 2))], unsure, np.zeros(pool, bool), count, rng)
-            gains.append(gain[rows])
-            weights.append(weight)
-        path = wealth_paths(np.reshape(gains, (streams, -1)), np.reshape(weights, (streams, -1)))
+            differ = rng.permutation(pool) < 0.25 * pool
+            gain = np.zeros(pool)
+            gain[np.flatnonzero(differ)[np.argsort(unsure[differ])]] = 1.0
+            lost = int(np.ceil((differ.sum() + MARGIN * pool) / 2))  # the mean over the rows is -margin or less
+            gain[np.flatnonzero(differ)[np.argsort(-unsure[differ])[:lost]]] = -1.0
+            free, apart = np.zeros(pool, bool), differ.astype(float)
+            features = np.c_[unsure, rng.random((pool, 2))]
+            rows, weight = draw(features, unsure, free, count, rng, apart)
+            values.append(weight * gain[rows])
+            spans.append(np.full(count, span(apart, free, count)))
+        assert (np.abs(values) <= np.array(spans) + 1e-12).all()
+        path = wealth_paths(np.reshape(values, (streams, -1)), 1.0, np.reshape(spans, (streams, -1)))
         assert (path >= 20).any(1).mean() <= tolerance(streams)
 
     def test_it_is_not_idle(self):
@@ -164,19 +169,20 @@ class TestWealth:
         gains, weights = boundary(name, 6, np.random.default_rng(3))
         gains[:3] = np.where(gains[:3] < 0, 0, gains[:3])  # some that win
         for d, w in zip(gains, weights, strict=True):
-            path, guard = by_hand(d, w), Earned()
+            path, guard = by_hand(d, w, span=1.7), Earned()
             for look in range(LOOKS):
-                guard.update(d[look], w[look])
+                guard.expect([look], [w[look]], span=1.7)
+                guard.update(d[look], w[look], look)
                 assert guard.wealth == pytest.approx(path[look], rel=1e-9)
-                assert guard.serving == (guard.wealth >= 20)
+                assert guard.serving == (guard.wealth >= 20 and guard.gain > 0)
                 assert guard.wealth <= LIMIT * (1 + 1e-12)
-        assert np.allclose(wealth_paths(gains, weights)[-1], path)
+        assert np.allclose(wealth_paths(gains, weights, 1.7)[-1], path)
 
     def test_capping_does_not_serve_more(self):
         gains, weights = boundary("changing", 500, np.random.default_rng(2))
         free = Wealth(MARGIN, 1e30, 500)
-        for gain, weight in zip(gains.T, weights.T, strict=True):
-            free.step(gain, weight)
+        for value in (gains * weights).T:
+            free.step(value)
         assert (wealth_paths(gains, weights)[:, -1] <= free.total * (1 + 1e-12)).all()
 
     @pytest.mark.parametrize(("wins", "losses", "most"), [(0.25, 0.05, 48), (0.5, 0.02, 20), (1.0, 0.0, 9)])
@@ -254,7 +260,7 @@ class TestLateAndMissing:
         first = max(by_hand(worst[:10], w[:10])[1:])
         values = Wealth(MARGIN, LIMIT)
         for i in came:
-            values.step(d[i], w[i])
+            values.step(d[i] * w[i], 2.0)
         assert guard.wealth == pytest.approx(min(first, float(values.total)))
         assert guard.missing == 4
         assert "4 asked labels have not come" in guard.reason()
@@ -281,11 +287,21 @@ class TestLateAndMissing:
         guard = Earned()
         for _ in range(60):
             guard.update(1.0)
-        guard.expect(range(12), [1.0] * 12)
+        guard.expect(range(12), [1.0] * 12, span=1.0)
         assert guard.serving, "what was only asked costs nothing"
         for i in range(1, 9):
             guard.update(-1.0, 1.0, i)
         assert not guard.serving
+
+    def test_a_missing_label_costs_what_it_could_have_said(self):
+        guard = Earned()
+        for _ in range(60):
+            guard.update(1.0)
+        guard.expect(range(30), [1.8] * 29 + [0.5], [0.0] * 29 + [1.0], span=0.5)
+        before = guard.wealth
+        guard.update(1.0, 0.5, 29)
+        assert guard.missing == 29
+        assert guard.wealth >= before, "both answered them alike"
 
     def test_labels_to_come_do_not_unserve(self):
         guard = Earned()
@@ -303,7 +319,10 @@ class TestLateAndMissing:
         assert [entry[0] for entry in guard.queue] == ["a", "b", None]
         guard.update(1.0, 1.5, "b")
         guard.update(-1.0, 0.5, "a")
-        assert guard.wealth == pytest.approx(by_hand([-1, 1, 1], [0.5, 1.5, 1.0])[-1])
+        path = Wealth(MARGIN, LIMIT)
+        for value, bound in ((-0.5, 2.0), (1.5, 2.0), (1.0, 1.0)):
+            path.step(value, bound)
+        assert guard.wealth == pytest.approx(float(path.total))
         assert guard.labels == 3
 
     def test_an_id_asked_again_answers_the_newer_row(self):
@@ -311,7 +330,7 @@ class TestLateAndMissing:
         guard.expect(["a"], [0.5])
         guard.expect(["a"], [1.5])
         guard.update(1.0, 1.5, "a")
-        assert [entry[2] for entry in guard.queue] == [None, 1.0]
+        assert [entry[2] for entry in guard.queue] == [None, 1.5]
 
     def test_what_is_waited_for_is_bounded(self):
         guard = Earned()
@@ -332,7 +351,7 @@ class TestInterval:
             d, w = mixed(rng, 128, 0.3, 0.1), rng.choice([0.5, 1.5], 128)
             out = False
             for look in (8, 32, 64, 128):
-                low, high = interval(d[:look], w[:look], np.ones(look), 0.05)
+                low, high = interval((d * w)[:look], np.full(look, 1.5), np.ones(look), 0.05)
                 assert -1 <= low < high <= 1
                 out |= not low <= 0.2 <= high
             missed += out
@@ -350,8 +369,10 @@ class TestInterval:
         one = interval(np.array([1.0, 0.0]), np.ones(2), np.array([20.0, 80.0]), 0.05)
         long = interval(np.array([1.0, 0.0]), np.ones(2), np.array([200.0, 800.0]), 0.05)
         apart = interval(np.repeat([1.0, 0.0], [20, 80]), np.ones(100), np.ones(100), 0.05)
+        targeted = interval(np.array([1 / 3, 0.0]), np.full(2, 1 / 3), np.array([60.0, 40.0]), 0.05)
         assert one == pytest.approx(apart)
         assert one[0] < long[0] < 0.2 < long[1] < one[1]
+        assert one[0] < targeted[0] < 0.2 < targeted[1] < one[1], "labels where the answers differ say more"
 
     def test_without_labels_everything_is_possible(self):
         assert Earned().interval() == (-1.0, 1.0)
@@ -440,7 +461,7 @@ def test_likely_is_the_posterior():
     assert guard.wealth == pytest.approx(0.5)
     for gain, weight in ((1.0, 1.0), (1.0, 1.5), (-1.0, 0.5), (0.0, 1.0), (0.25, 2.0)):
         guard.update(gain, weight)
-    assert guard.wealth == pytest.approx(1 - beta(0.5 + 3.0, 0.5 + 0.5).cdf(0.5))
+    assert guard.wealth == pytest.approx(1 - beta(0.5 + 1 + (1.5 + 0.5) / 2, 0.5 + 0.5 / 2).cdf(0.5))
     assert guard.serving == (guard.wealth > 0.9)
     for _ in range(5):
         guard.update(1.0)

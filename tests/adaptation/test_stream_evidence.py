@@ -66,19 +66,53 @@ def test_the_end_is_that_of_the_order_of_asking(model):
     assert twin.guard.better == stream.guard.better
 
 
-def test_a_row_asked_before_the_state_changed_is_scored_by_the_state_of_now(model):
+def test_a_row_is_compared_as_it_was_answered_when_it_was_asked(model):
+    """Neither what was learned since then nor the moment at which its label comes has a say."""
     stream, truth = served(model)
     frame = three(96, 3, shift=1.5, gain=0.4)
+    stream.feedback(range(40), truth[:40])
     ids = stream.ask(6)
     weights = stream.kept.weights[[stream.kept.place[i] for i in ids]].tolist()
-    others = [i for i in range(40) if i not in ids]
-    stream.feedback(others, [truth[i] for i in others])
+    expected = [gain_of(stream, frame, i, truth[i]) for i in ids]
     before = stream.state
-    said = heard(stream)
-    expected = [gain_of(stream, frame, i, truth[i]) for i in ids[:3]]
-    stream.feedback(ids[:3], [truth[i] for i in ids[:3]])
-    assert said == [(g, w, i) for g, w, i in zip(expected, weights[:3], ids[:3], strict=True)]
+    others = [i for i in range(40, 80) if i not in ids]
+    stream.feedback(others, ["p" for _ in others])
     assert stream.state is not before
+    said = heard(stream)
+    for some in (ids[3:], ids[:3]):
+        stream.feedback(some, [truth[i] for i in some])
+    assert said == [(expected[n], weights[n], ids[n]) for n in (3, 4, 5, 0, 1, 2)]
+    assert len(stream.compared) == 0
+
+
+def test_rows_that_both_answer_alike_cannot_tell_and_are_drawn_less(model):
+    stream, truth = served(model)
+    stream.feedback(range(40), truth[:40])
+    batch = model.encode(inputs(three(96, 3, shift=1.5, gain=0.4)))
+    with applied(stream.state):
+        moved = model.logits(batch).argmax(-1)
+    differ = (moved != model.logits(batch).argmax(-1)).numpy()
+    assert 0 < differ[40:].mean() < 0.7
+    ids = stream.ask(20)
+    assert differ[ids].mean() > differ[40:].mean()
+    for known, terms, _ in stream.guard.queue:
+        assert terms.most == float(differ[known])
+        assert terms.weight * terms.most <= terms.span <= 1
+    alike = [i for i in ids if not differ[i]]
+    stream.feedback(alike, [truth[i] for i in alike])
+    assert stream.guard.telling == 0
+    assert stream.guard.better == stream.guard.worse == 0
+    waiting = stream.guard.wealth
+    stream.guard.settle()
+    assert stream.guard.settled.total <= waiting * 1.05
+
+
+def test_nothing_is_passed_twice_for_what_the_source_answered_already(model):
+    stream, truth = served(model, adapt="feedback")
+    ids = stream.ask(8)
+    assert stream.trace.passes["asking"] == 96, "one pass for summaries; the source's answers are kept"
+    stream.feedback(ids, [truth[i] for i in ids])
+    assert stream.trace.passes["scoring"] == 0
 
 
 def test_labels_nobody_asked_for_leave_the_evidence_alone(model):
@@ -202,15 +236,16 @@ def test_threads_hand_in_each_label_once(model):
 
 
 def test_every_look_is_written_with_its_evidence(model):
-    stream, truth = served(model, guard=Earned(level=0.5, margin=0.2), rows=60)
-    ids = stream.ask(40)
-    stream.feedback(ids, [truth[i] for i in ids])
+    stream, truth = served(model, guard=Earned(level=0.5, margin=0.2), rows=120)
+    for count in (12, 24, 24, 24):
+        ids = stream.ask(count)
+        stream.feedback(ids, [truth[i] for i in ids])
     looks = stream.record()["guard"]
-    assert [look["labels"] for look in looks] == list(range(1, 41))
+    assert [look["labels"] for look in looks] == list(range(1, 85))
     last = looks[-1]
     assert {"wins", "losses", "missing", "wealth", "threshold", "gain", "gain_interval", "serving"} <= set(last)
     assert last["wins"] == stream.guard.better
-    assert last["gain"] == pytest.approx(stream.guard.gain / 40)
+    assert last["gain"] == pytest.approx(stream.guard.gain / 84)
     low, high = last["gain_interval"]
     assert low <= last["gain"] <= high
     assert stream.guard.serving

@@ -113,6 +113,22 @@ def test_each_row_may_have_its_own_state(kind):
 
 
 @every_kind
+def test_no_target_makes_more_of_two_answers_than_they_are_apart(kind):
+    part, one, target = logits_and_target(kind, rows=60)
+    noise = 0.7 * torch.randn(one.shape, generator=torch.Generator().manual_seed(9))
+    other = marked(part.by_word(one + noise)[0], target >= 0) if kind == "tags" else one + noise
+    apart = part.apart(one, other)
+    assert apart.shape == (60,)
+    assert 0 <= float(apart.min()) <= float(apart.max()) <= 1
+    assert float(apart.max()) > 0
+    assert torch.equal(part.apart(one, one), torch.zeros(60))
+    for seed in range(4):
+        some = part.encode(example(kind).frame(60, seed)) if kind != "tags" else target
+        difference = (part.scores(one, some) - part.scores(other, some)).abs()
+        assert (difference <= apart + 1e-5).all()
+
+
+@every_kind
 def test_settings_and_weights_make_it_again(kind):
     box = fitted(kind)
     part, logits, target = logits_and_target(kind)

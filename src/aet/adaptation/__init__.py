@@ -5,7 +5,8 @@ Every method of `METHODS` is here under its class's name: `aet.adaptation.Align(
 
 from aet.adaptation import methods
 from aet.adaptation.base import METHODS, Method
-from aet.adaptation.guard import GUARDS, Always, Earned, Guard, Likely, Never
+from aet.adaptation.earned import Earned
+from aet.adaptation.guard import GUARDS, Always, Guard, Likely, Never
 from aet.adaptation.stream import Stream
 
 __all__ = ["GUARDS", "METHODS", "Always", "Earned", "Guard", "Likely", "Method", "Never", "Stream", "methods"]

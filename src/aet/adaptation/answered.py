@@ -96,6 +96,11 @@ class Answered:
         for side in SIDES:
             self.sure[side] = self.sure[side][-WINDOW:]
 
+    def source(self, ids: Sequence[Hashable]) -> list[Tensor | None]:
+        """What the source said (width,) to rows that wait for labels; None where it was not asked."""
+        given = [self.waiting.get(known, (0, {}, 0)) for known in ids]
+        return [said["source"][place] if "source" in said else None for _, said, place in given]
+
     def confidence(self, logits: Tensor) -> Floats:
         """How sure each answer is, (B,) in 0..1."""
         return bounded(self.output.answers(logits)["confidence"])

@@ -16,6 +16,7 @@ import copy
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from aet.adaptation.evidence import LARGEST_WEIGHT
 from aet.adaptation.guard import GUARDS, Guard
 
 
@@ -26,7 +27,7 @@ class Champion(Guard):
         guard: tests against the source; a copy of it against the rival.
         rival: what the rival is called.
 
-    >>> from aet.adaptation.guard import Earned
+    >>> from aet.adaptation import Earned
     >>> guard = Champion(Earned(), "the seasonal naive forecast")
     >>> for _ in range(20): guard.update(0.5, over=-0.1)
     >>> guard.serving, guard.champion
@@ -78,19 +79,24 @@ class Champion(Guard):
         """The same labels for both."""
         return self.own.missing
 
-    def expect(self, rows: Sequence[Hashable], weights: Sequence[float]) -> None:
-        """Both wait."""
-        self.own.expect(rows, weights)
-        self.other.expect(rows, weights)
+    def expect(
+        self,
+        rows: Sequence[Hashable],
+        weights: Sequence[float],
+        most: Sequence[float] | None = None,
+        span: float = LARGEST_WEIGHT,
+        over: tuple[Sequence[float], float] | None = None,
+    ) -> None:
+        """Both wait, each with its own bounds."""
+        super().expect(rows, weights, most, span)
+        self.own.expect(rows, weights, most, span)
+        self.other.expect(rows, weights, *(over or (None,)))
 
     def update(self, gain: float, weight: float = 1.0, row: Hashable | None = None, over: float | None = None) -> None:
         """One row: the gain over the source and, `over`, over the rival; without it, as large as over the source."""
         self.other.update(gain if over is None else over, weight, row)
-        super().update(gain, weight, row)
-
-    def weigh(self, gain: float, weight: float, row: Hashable | None) -> None:
-        """Into the test against the source."""
         self.own.update(gain, weight, row)
+        super().update(gain, weight, row)
 
     def to_dict(self) -> dict[str, Any]:
         """Both memories."""

@@ -19,9 +19,10 @@ from aet.errors import RunError
 if TYPE_CHECKING:
     from aet.model import Model
 
-FORMAT = 3
-"""1: before methods kept what they keep now; their adaptation starts afresh, the guard goes on."""
-ANSWERED, ROWS = "answered.", "rows.safetensors"
+FORMAT, METHODS_SINCE = 4, 3
+"""Before the second, methods kept other things: their adaptation starts afresh, the guard goes on. Before the first,
+asked rows were compared as they are answered when their labels come, and still are."""
+ANSWERED, COMPARED, ROWS = "answered.", "compared.", "rows.safetensors"
 RECORD = "record.json"
 """What is known of a replayed stream, where a command left it beside the stream."""
 
@@ -41,6 +42,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
     """What `save_stream` writes, by the name of the file."""
     from safetensors.torch import save
 
+    compared, said = stream.compared.to_tensors() if rows else ([], {})
     described: dict[str, Any] = {
         "format": FORMAT,
         "model": mark or fingerprint(stream.model),
@@ -58,7 +60,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
         "undone": list(stream._undone),
         "trace": stream.trace.to_dict(),
         "answered": stream.answered.to_dict(),
-        "ids": ids_of(stream.kept, rows),
+        "ids": {**ids_of(stream.kept, rows), "compared": compared},
     }
     try:
         text = json.dumps(described, indent=1)
@@ -74,6 +76,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
     if rows and len(stream.kept):
         values = {name: t.contiguous() for name, t in stream.kept.batch.values.items()}
         values |= {f"{ANSWERED}{name}": t for name, t in stream.answered.tensors(stream.kept.ids).items()}
+        values |= {f"{COMPARED}{name}": t.contiguous() for name, t in said.items()}
         files[ROWS] = save(values)
     return files
 
@@ -123,7 +126,7 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
         )
     names = ("adapt", "keep", "compare", "transductive")
     # Late labels train by another formula now, for which the old settings were not meant.
-    older = described["format"] < FORMAT and described["adapt"] == "feedback"
+    older = described["format"] < METHODS_SINCE and described["adapt"] == "feedback"
     settings = {} if older else described["settings"]
     unlabelled = described.get("unlabelled", "never")  # streams of earlier versions served nothing without labels
     stream = Stream(
@@ -141,7 +144,7 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
             "a whole."
         )
     # In the model's order, which files do not keep: sums over all dials depend on it in the last bits.
-    if described["format"] == FORMAT:
+    if described["format"] >= METHODS_SINCE:
         stream.method.state = stream.state.map(lambda name, t: state[name].to(t))
         stream.method.load_memory(load_tensors(folder / "memory.safetensors"))
     stream.guard.load_dict(described["guard"])
@@ -149,7 +152,7 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
     stream._undone.update(described.get("undone", []))
     stream.rows, stream.labels, stream.asked = (int(described[n]) for n in ("rows", "labels", "asked"))
     stream._follows = stream.method.follows
-    if described["format"] < FORMAT:
+    if described["format"] < METHODS_SINCE:
         stream.trace.event(stream.rows, "reset", "saved by an earlier version: adaptation starts from the source")
     stream._rng.bit_generator.state = described["draws"]
     if "answered" in described:
@@ -160,10 +163,11 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
         weights = np.array(ids["weights"], dtype=float)
         values = load_tensors(folder / ROWS)
         given = under(ANSWERED, values)
-        rows = {name: t for name, t in values.items() if not name.startswith(ANSWERED)}
+        rows = {name: t for name, t in values.items() if not name.startswith((ANSWERED, COMPARED))}
         stream.kept.add(Batch(values=rows), ids["kept"])
         if given:
             stream.answered.load_tensors(ids["kept"], given)
+        stream.compared.load_tensors(ids.get("compared", []), under(COMPARED, values))
         stream.kept.mark_asked(np.flatnonzero(weights > 0), weights[weights > 0])
     stream.kept.gone.update(ids["gone"])
     stream.kept.labelled.update(ids["labelled"])

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.answered import Answered
-from aet.adaptation.ask import LOOKED, candidates, draw
+from aet.adaptation.ask import LOOKED, candidates
+from aet.adaptation.asking import comparisons, drawn
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.champion import guarding
+from aet.adaptation.compared import Compared
 from aet.adaptation.given import plain_id, truth
 from aet.adaptation.guard import WAIT, Guard
 from aet.adaptation.ids import Ids
@@ -31,7 +33,6 @@ from aet.batch import Batch
 from aet.errors import ConfigError, nearest
 from aet.model import Model
 from aet.rows import Checked
-from aet.summaries import summaries
 
 if TYPE_CHECKING:
     from aet.ensemble import Ensemble
@@ -94,6 +95,7 @@ class Stream:
         self.compare, self.transductive = compare, transductive
         self.kept = KeptRows(keep)
         self.answered = Answered(model, keep)
+        self.compared = Compared()
         self.trace = Trace(model)
         self.rows = self.labels = self.asked = 0
         self.watch: Watch | None = None
@@ -163,6 +165,7 @@ class Stream:
             self.watch(part.checked, source, proposal, part.served, part.serving)
         good = ids[part.kept].tolist()
         self.kept.add(part.batch, good)
+        self.compared.drop(good)
         self.answered.add(good, part.served, source, confidence)
         self.rows += part.rows
         self.trace.serves(part.serving, len(good), self.rows - part.rows)
@@ -203,7 +206,9 @@ class Stream:
     def ask(self, count: int = 16, newest: int = 2048) -> list[Hashable]:
         """Ids of at most `count` of the `newest` rows kept that are worth a label, drawn with known probabilities.
 
-        How they are drawn: `aet.adaptation.ask`. Rows that were asked before are not asked again.
+        Half of them are rows that proposal and source answer otherwise (`aet.adaptation.ask`), and the guard compares
+        those answers: ask in rounds, so that later labels judge what earlier ones taught. Rows that were asked before
+        are not asked again.
         """
         if newest < 1:
             raise ConfigError(f"newest is a number of rows, 1 or more; got {newest}.")
@@ -216,28 +221,18 @@ class Stream:
             taken = ~np.isnan(self.kept.weights[start:])
             taken |= np.array([known in self._undone for known in self.kept.ids[start:]], dtype=bool)
             looked = candidates(taken, max(LOOKED, count), self._rng)
-            batch = self.kept.batch[torch.from_numpy(start + looked)]
-            positions, weights = draw(*self._features(batch), taken[looked], count, self._rng)
+            ids = drawn(self, start + looked, taken[looked], count)
             self.trace.seconds["asking"] += time.perf_counter() - started
-            self.kept.mark_asked(start + looked[positions], weights)
-            ids = [self.kept.ids[start + i] for i in looked[positions]]
-            self.guard.expect(ids, weights.tolist())
             self.asked += len(ids)
-            self.trace.passes["asking"] += len(batch)
             self.trace.event(self.rows, "asked", f"{len(ids)} of the newest {len(taken):,} rows")
             return ids
-
-    def _features(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        """Summaries (N, D) and uncertainty (N,) under the proposal."""
-        with applied(self.method.state):
-            summary, logits = summaries(self.model, batch)
-        return summary.double().numpy(), self.model.output.uncertainty(logits).double().numpy()
 
     def feedback(self, ids: Sequence[Hashable], labels: Sequence[Any], at_random: bool = False) -> None:
         """Late labels, in any order, after any delay; applied before this returns.
 
-        Labels that `ask` wanted train the state and, each before it does, feed the guard. Others only train, unless
-        you say that they came `at_random`.
+        Labels that `ask` wanted train the state and feed the guard, which compares the answers of proposal and source
+        at the time of asking. Others only train, unless you say that they came `at_random`: then they are compared too,
+        each before it trains.
 
         Raises FeedbackError (unknown id, a second label, a class the model does not know, not one tag a word) or
         ForgottenRow (no longer kept); then nothing has changed.
@@ -269,6 +264,7 @@ class Stream:
             checked = self.model.check(frame)
             good = [plain_id(ids[row]) for row in checked.kept]
             self.kept.add(self.model.encode(checked.frame), good)
+            self.compared.drop(good)
             return good
 
     def rest(self) -> None:
@@ -301,26 +297,11 @@ class Stream:
             start += len(block)
 
     def _score(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:
-        """Compare proposal and source on rows with labels that the proposal has not seen; `asked` are the ids of those
-        that `ask` wanted.
-
-        A row asked before the state changed is scored by the state of now. Its weight is that of the draw, which knew
-        nothing of its label and nothing of the later state; so given this state, in whatever way it came about without
-        the label, w · d is in expectation its mean gain over the rows that were drawn from.
-        """
-        usable = torch.from_numpy(np.flatnonzero(~np.isnan(weights)))
-        if not len(usable) or not self.guard.needs_labels:
-            return
-        chosen = rows[usable]
-        assert chosen.target is not None
-        output, source = self.model.output, self.model.logits(chosen)
-        proposal, known = (output.scores(logits, chosen.target) for logits in (self.method.answer(chosen), source))
-        rival = output.scores(output.unlearned(source), chosen.target) if output.rival else known
-        gains = torch.stack([proposal - known, proposal - rival], -1).nan_to_num()
-        self.trace.passes["scoring"] += 2 * len(chosen)
-        for place, (gain, over) in zip(usable.tolist(), gains.tolist(), strict=True):
-            self.guard.update(gain, float(weights[place]), asked[place], over)
-            self.trace.weighed(self.rows, self.guard)
+        """Let the guard hear what labels say of rows that the proposal has not seen."""
+        if self.guard.needs_labels:
+            for gain, weight, row, over in comparisons(self, rows, weights, asked):
+                self.guard.update(gain, weight, row, over)
+                self.trace.weighed(self.rows, self.guard)
 
     def estimate(self, dropout: int = 0, beside: Model | Ensemble | None = None, newest: int = 256) -> pd.DataFrame:
         """How many of the newest answers (2,048 at most) are right, without their labels, and with those that came.

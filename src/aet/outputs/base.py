@@ -195,6 +195,10 @@ class Output(ElasticModule):
     def scores(self, logits: Tensor, target: Tensor) -> Tensor:
         """How right each row is, (B,) in 0..1: what guards compare and streams report."""
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """The largest difference of `scores` that any target could make between two answers to a row, (B,) in 0..1."""
+        return (one != other).flatten(1).any(-1).float()
+
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """Whether what `confidence` speaks of is right, (B,) in 0..1."""
         return self.scores(logits, target)

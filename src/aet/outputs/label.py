@@ -186,6 +186,10 @@ class LabelOutput(Output):
         """1 where the class is right."""
         return (logits.argmax(-1) == target).float()
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """1 where they name another class."""
+        return (one.argmax(-1) != other.argmax(-1)).float()
+
     def belief(self, logits: Tensor, target: Tensor) -> Tensor:
         """Probability of the class."""
         return self.probabilities(logits).gather(-1, target[:, None]).squeeze(-1)

@@ -135,6 +135,10 @@ class MultilabelOutput(Output):
         """Share of labels that are right."""
         return ((logits > 0) == (target > 0.5)).float().mean(-1)
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """Share of labels that they answer otherwise."""
+        return ((one > 0) != (other > 0)).float().mean(-1)
+
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """1 where the least sure label is right."""
         right = (logits > 0) == (target > 0.5)

@@ -135,6 +135,10 @@ class NumberOutput(Output):
         """1 - |error| in spreads of the target, at least 0."""
         return (1 - (logits[:, 0] - target).abs()).clamp_min(0)
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """Their distance in spreads of the target, at most 1."""
+        return (one[:, 0] - other[:, 0]).abs().nan_to_num(1.0).clamp_max(1)
+
     def uncertainty(self, logits: Tensor) -> Tensor:
         """Half the interval's width in spreads of the target, at most 1."""
         lower, upper = self.interval(logits)

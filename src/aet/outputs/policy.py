@@ -155,6 +155,10 @@ class PolicyOutput(Output):
         reward, weight = self.credit(logits, target)
         return (reward * weight / self.least[1].to(weight.device)).clamp(0, 1)
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """1 where the best action is another."""
+        return self.choice.apart(one, other)
+
     def uncertainty(self, logits: Tensor) -> Tensor:
         """Entropy of the policy over log of the number of actions."""
         return self.choice.uncertainty(logits)

@@ -334,6 +334,11 @@ class SequenceOutput(Output):
         said = self.texts(self.as_written(logits).pieces)
         return each_chrf(said, self.texts(target)).to(logits.device)
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """1 where they are other texts."""
+        said, beside = (self.texts(self.as_written(logits).pieces) for logits in (one, other))
+        return torch.tensor([float(a != b) for a, b in zip(said, beside, strict=True)])
+
     def belief(self, logits: Tensor, target: Tensor) -> Tensor | None:
         """Mean probability (geometric) of the truth's pieces, where it was told."""
         if bool((self.as_written(logits).share == -1).any()):

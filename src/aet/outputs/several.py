@@ -209,6 +209,11 @@ class SeveralOutput(Output):
         """Mean of the parts' scores."""
         return self.mean_known([part.scores(z, y) for part, z, y, _ in self.of_parts(logits, target)], target)
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """The largest of the parts: a row may have any of the targets."""
+        pairs = zip(self.each(), self.split(one), self.split(other), strict=True)
+        return torch.stack([part.apart(a, b) for part, a, b in pairs]).amax(0)
+
     def uncertainty(self, logits: Tensor) -> Tensor:
         """Mean of the parts' uncertainties."""
         return torch.stack([part.uncertainty(z) for part, z in zip(self.each(), self.split(logits), strict=True)]).mean(

@@ -247,6 +247,10 @@ class TagsOutput(Output):
         """Share of the words whose tag is right."""
         return word_mean((self.decoded(logits) == target).float(), target != NONE)
 
+    def apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """Share of the words that they tag otherwise."""
+        return word_mean((self.decoded(one) != self.decoded(other)).float(), self.by_word(one)[1])
+
     def belief(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean probability of the words' tags."""
         p = self.probabilities(logits).gather(-1, target.clamp_min(0)[..., None]).squeeze(-1)

@@ -48,7 +48,13 @@ def paths(step: Step, streams: int, length: int) -> Iterator[tuple[Floats, Float
 
 def prepared(given: Labels, d: Floats) -> Step:
     """Labels and gains known beforehand."""
-    return lambda t, _: (given.weights[:, t] * d[:, t], given.span[:, t])
+    values = told(given, d)
+    return lambda t, _: (values[:, t], given.span[:, t])
+
+
+def told(given: Labels, d: Floats) -> Floats:
+    """Values w d; -m, which leaves the wealth as it is, where both answer alike and nothing is bet."""
+    return np.where(given.differ, given.weights * d, -MARGIN)
 
 
 def ever(step: Step, streams: int, length: int) -> dict[str, float]:
@@ -56,7 +62,7 @@ def ever(step: Step, streams: int, length: int) -> dict[str, float]:
     served = {"earned": np.zeros(streams, bool)} | {f"likely {bar:g}": np.zeros(streams, bool) for bar in BARS}
     wins, losses = np.zeros(streams), np.zeros(streams)
     for total, value, bound in paths(step, streams, length):
-        said = value / np.maximum(bound, NARROWEST)
+        said = np.where(value == -MARGIN, 0.0, value / np.maximum(bound, NARROWEST))
         wins, losses = wins + np.maximum(said, 0), losses + np.maximum(-said, 0)
         served["earned"] |= total >= 1 / LEVEL
         posterior = beta.sf(0.5, 0.5 + wins, 0.5 + losses)
@@ -106,7 +112,7 @@ def changing(streams: int, rng: Rng, choose: Callable[[Floats], npt.NDArray[np.i
             now[:] = [Labels(*(part[which, row] for part in stacked))]
             gains[:] = [now[0].losing(rng)]
         here = now[0].at(slice(None), t % 4)
-        return here.weights * gains[0][:, t % 4], here.span
+        return told(here, gains[0][:, t % 4]), here.span
 
     return step
 
@@ -211,7 +217,7 @@ def power(gain: float, rate: float, tilt: bool, streams: int, length: int) -> di
     given, untold = (labels(asks(rate, tilt, told=told), streams, length, rng) for told in (True, False))
     d, e = (some.gains((1 + gain / some.share) / 2, rng) for some in (given, untold))
     found = list(paths(prepared(given, d), streams, length))
-    totals, said = np.stack([total for total, *_ in found], 1), np.stack([v / s for _, v, s in found], 1)
+    totals, said = np.stack([total for total, *_ in found], 1), np.where(d == 0, 0.0, given.weights * d / given.span)
     posterior = beta.sf(0.5, 0.5 + np.cumsum(said.clip(0), 1), 0.5 + np.cumsum((-said).clip(0), 1))
     served = {
         "earned": totals >= 1 / LEVEL,

@@ -44,11 +44,18 @@ def gain_of(stream, frame, row, label):
     return float(proposal - model.output.scores(model.logits(batch), target))
 
 
+def telling(stream, ids):
+    """How many of these open rows proposal and source answered otherwise."""
+    return sum(terms.most > 0 for row, terms, _ in stream.guard.queue if row in ids)
+
+
 def test_partial_labels_in_any_order_wait_for_each_other(model):
     stream, truth = served(model)
     ids = stream.ask(8)
+    expected = telling(stream, [ids[i] for i in (1, 3, 4, 5)])
+    assert expected > 0
     stream.feedback([ids[6], ids[2], ids[0]], [truth[i] for i in (ids[6], ids[2], ids[0])])
-    assert (stream.guard.labels, stream.guard.missing) == (3, 4)
+    assert (stream.guard.labels, stream.guard.missing) == (3, expected)
     rest = [i for i in ids if i not in (ids[6], ids[2], ids[0])]
     stream.feedback(rest[::-1], [truth[i] for i in rest[::-1]])
     assert (stream.guard.labels, stream.guard.missing, stream.guard.queue) == (8, 0, [])
@@ -82,7 +89,7 @@ def test_a_row_is_compared_as_it_was_answered_when_it_was_asked(model):
     for some in (ids[3:], ids[:3]):
         stream.feedback(some, [truth[i] for i in some])
     assert said == [(expected[n], weights[n], ids[n]) for n in (3, 4, 5, 0, 1, 2)]
-    assert len(stream.compared) == 0
+    assert len(stream.sealed) == 0
 
 
 def test_rows_that_both_answer_alike_cannot_tell_and_are_drawn_less(model):
@@ -110,9 +117,41 @@ def test_rows_that_both_answer_alike_cannot_tell_and_are_drawn_less(model):
 def test_nothing_is_passed_twice_for_what_the_source_answered_already(model):
     stream, truth = served(model, adapt="feedback")
     ids = stream.ask(8)
-    assert stream.trace.passes["asking"] == 96, "one pass for summaries; the source's answers are kept"
+    assert stream.trace.passes["asking"] == 48, "one pass of half of the rows; the source's answers are kept"
     stream.feedback(ids, [truth[i] for i in ids])
     assert stream.trace.passes["scoring"] == 0
+
+
+def test_rows_that_a_draw_has_looked_at_are_no_sample_for_later_ones(model):
+    """Of those that are left over the ones that tell were taken: the next draw is made among others."""
+    stream, truth = served(model, rows=400)
+    drawn, looked = [], []
+    while not drawn or drawn[-1][1]:
+        ids = stream.ask(8)
+        fresh = np.flatnonzero(stream.kept.looked)
+        places = [stream.kept.ids[i] for i in fresh]
+        assert not set(looked) & (set(places) - set(looked)), "each is looked at once"
+        weights = stream.kept.weights[[stream.kept.place[i] for i in ids]]
+        drawn.append((len(set(places) - set(looked)), int((weights > 0).sum()), int((weights == 0).sum())))
+        looked = places
+        stream.feedback(ids, [truth[i] for i in ids])
+        looked = [i for i in looked if i not in ids]
+    assert [size for size, *_ in drawn][:4] == [200, 100, 50, 32]
+    assert all(teach == 0 for _, weighed, teach in drawn if weighed == 8)
+    assert drawn[-1] == (0, 0, 8), "labels of rows that were looked at teach, and weigh nothing"
+    assert stream.guard.labels == sum(weighed for _, weighed, _ in drawn)
+    assert stream.labels == 8 * len(drawn)
+
+
+def test_a_recalled_row_is_not_said_to_be_random_while_the_guard_waits_for_it(model):
+    stream, truth = served(model)
+    first, second = stream.ask(2)
+    frame = inputs(three(96, 3, shift=1.5, gain=0.4))
+    stream.recall([first], frame.iloc[[first]])
+    stream.feedback([first], [truth[first]], at_random=True)
+    assert stream.guard.labels == 0
+    stream.feedback([second], [truth[second]])
+    assert stream.guard.labels == 1
 
 
 def test_labels_nobody_asked_for_leave_the_evidence_alone(model):
@@ -168,10 +207,12 @@ def test_undo_and_reset_do_not_give_spent_evidence_back(model):
 def test_labels_asked_before_a_save(model, tmp_path, rows):
     stream, truth = served(model)
     ids = stream.ask(8)
+    before, after = telling(stream, ids[:4]), telling(stream, ids[5:])
+    assert before > 0
     stream.feedback(ids[4:5], [truth[ids[4]]])
     copy = Stream.load(model, stream.save(tmp_path, rows=rows))
     assert copy.guard.to_dict() == stream.guard.to_dict()
-    assert copy.guard.missing == 4
+    assert copy.guard.missing == before
     if rows:
         for one in (stream, copy):
             one.feedback(ids[:4], [truth[i] for i in ids[:4]])
@@ -180,7 +221,9 @@ def test_labels_asked_before_a_save(model, tmp_path, rows):
         copy.predict(inputs(three(20)))
         later = copy.ask(2)
         copy.feedback(later, ["p", "p"])
-        assert copy.guard.missing == 7, "rows that were not saved can never be labelled: they count as lost"
+        assert copy.guard.missing == before + after, (
+            "rows that were not saved can never be labelled: they count as lost"
+        )
     assert copy.guard.labels == (5 if rows else 3)
 
 
@@ -203,11 +246,12 @@ def test_a_row_served_again_under_its_id_is_no_longer_the_one_that_was_asked(wit
     frame = inputs(three(30)).assign(key=[f"k{i}" for i in range(30)])
     stream.predict(frame)
     first, second = stream.ask(2)
+    expected = telling(stream, [first])
     stream.predict(frame[frame["key"] == first])
     said = heard(stream)
     stream.feedback([first, second], ["p", "q"])
     assert [row for *_, row in said] == [second]
-    assert stream.guard.missing == 1
+    assert stream.guard.missing == expected
 
 
 def test_threads_hand_in_each_label_once(model):
@@ -236,7 +280,7 @@ def test_threads_hand_in_each_label_once(model):
 
 
 def test_every_look_is_written_with_its_evidence(model):
-    stream, truth = served(model, guard=Earned(level=0.5, margin=0.2), rows=120)
+    stream, truth = served(model, guard=Earned(level=0.5, margin=0.2), rows=600)
     for count in (12, 24, 24, 24):
         ids = stream.ask(count)
         stream.feedback(ids, [truth[i] for i in ids])

@@ -14,7 +14,7 @@ from aet.batch import Batch
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.inputs.catalogue import FIRST
 from aet.outputs.rank import NEVER
-from aet.outputs.ranking import ranking_figures, ranks
+from aet.outputs.ranking import ranking_figures, ranks, reciprocals_apart
 
 LENGTH = 6
 
@@ -261,3 +261,23 @@ def test_a_history_may_answer_other_questions():
     config = {**settings(25), "output": {}}
     model = aet.train(frame.iloc[:90], "bought", config=config)
     assert model.evaluate(frame.iloc[90:])["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("items", [3, 40, 400])
+@pytest.mark.parametrize("ties", [False, True])
+def test_no_item_can_tell_two_rankings_further_apart_than_they_are_said_to_be(items, ties):
+    generator = torch.Generator().manual_seed(items)
+    one = torch.randn(30, items, generator=generator)
+    other = one + 0.3 * torch.randn(30, items, generator=generator)
+    if ties:
+        one, other = (logits.mul(2).round() for logits in (one, other))
+        one[0] = 0.0
+    every = torch.arange(items)
+    exact = torch.stack(
+        [(1 / ranks(one, every[i].expand(30)) - 1 / ranks(other, every[i].expand(30))).abs() for i in range(items)]
+    ).amax(0)
+    bound = reciprocals_apart(one, other)
+    assert (exact <= bound + 1e-6).all()
+    assert torch.equal(reciprocals_apart(one, one), torch.zeros(30))
+    if not ties:
+        assert (bound <= exact.clamp_min(1 / 101) + 1e-6).all()

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.guard import FEW
+from aet.adaptation.sealed import widened
 from aet.errors import ConfigError, DataError
 from aet.monitoring.performance import ESTIMATORS, UNKNOWN, Estimate, HeldOut, Labelled, Seen, bounded
 
@@ -97,9 +98,12 @@ class Answered:
             self.sure[side] = self.sure[side][-WINDOW:]
 
     def source(self, ids: Sequence[Hashable]) -> list[Tensor | None]:
-        """What the source said (width,) to rows that wait for labels; None where it was not asked."""
+        """What the source said (width,) to rows that wait for labels; None where it was not asked, or knew fewer
+        answers then.
+        """
         given = [self.waiting.get(known, (0, {}, 0)) for known in ids]
-        return [said["source"][place] if "source" in said else None for _, said, place in given]
+        told = [said["source"][place] if "source" in said else None for _, said, place in given]
+        return [logits if logits is not None and len(logits) == self.output.width else None for logits in told]
 
     def confidence(self, logits: Tensor) -> Floats:
         """How sure each answer is, (B,) in 0..1."""
@@ -139,7 +143,8 @@ class Answered:
         """
         places = [i for i, known in enumerate(ids) if known in self.waiting]
         came = [self.waiting.pop(ids[i]) for i in places]
-        found = [(row, {side: logits[place] for side, logits in given.items()}) for row, given, place in came]
+        width = self.output.width
+        found = [(row, {side: widened(z[place], width) for side, z in given.items()}) for row, given, place in came]
         bare = [n for n, (_, given) in enumerate(found) if "source" not in given]
         if source is not None and bare:
             for n, logits in zip(bare, source(torch.tensor([places[n] for n in bare])), strict=True):
@@ -207,7 +212,7 @@ class Answered:
         entries = [self.waiting.get(known, (0, {}, 0)) for known in ids]
         kept = {"row": torch.tensor([row for row, *_ in entries], dtype=torch.int64)}
         for side in SIDES:
-            rows = [given[side][place] if side in given else blank for _, given, place in entries]
+            rows = [widened(given[side][place], len(blank)) if side in given else blank for _, given, place in entries]
             kept[side] = torch.stack(rows) if rows else blank[None][:0]
         return kept
 

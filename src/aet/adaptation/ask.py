@@ -31,23 +31,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LOOKED = 256
-"""Rows among which a draw is made; of more, so many are drawn evenly first, which costs no more passes."""
+"""Rows among which a draw is made; of more, so many are drawn evenly first: the mean over them is in expectation that
+over all."""
 LEAST = 0.01
 """Differences below it are none for the draw."""
-
-
-def candidates(taken: npt.NDArray[np.bool_], most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Places, rising, of those taken before and of at most `most` others, which are an even draw: the mean over them is
-    in expectation that over all.
-
-    >>> candidates(np.array([False, True, False]), 5, np.random.default_rng(0)).tolist()
-    [0, 1, 2]
-    >>> len(candidates(np.zeros(9, bool), 5, np.random.default_rng(0)))
-    5
-    """
-    free = np.flatnonzero(~taken)
-    drawn = rng.choice(free, most, replace=False) if len(free) > most else free
-    return np.sort(np.concatenate([np.flatnonzero(taken), drawn]))
 
 
 def draw(
@@ -96,7 +83,7 @@ def draw(
 
 
 def told_apart(apart: Floats | None, rows: int) -> Floats:
-    """B of the formula (N,), what is too small to count set to 0."""
+    """Differences as the draw takes them (N,), what is too small to count set to 0."""
     return np.zeros(rows) if apart is None else np.where(apart >= LEAST, apart, 0.0)
 
 

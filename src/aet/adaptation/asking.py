@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aet.adaptation.ask import draw, span
+from aet.adaptation.ask import LOOKED, draw, span
 from aet.attention.state import applied
 from aet.batch import Batch
 from aet.summaries import summaries
@@ -17,40 +17,79 @@ from aet.summaries import summaries
 if TYPE_CHECKING:
     from aet.adaptation.stream import Stream
 
+ROUNDING = 1e-6
+"""Differences below it are of the order of rounding."""
 
-def drawn(stream: Stream, places: np.ndarray, taken: np.ndarray, count: int) -> list[Hashable]:
-    """Ids of at most `count` of the rows kept at these places, but for those that are taken; the guard is told what
-    their labels can say, and how both answered them is kept for that.
+
+def ask(stream: Stream, count: int, newest: int) -> list[Hashable]:
+    """Ids of at most `count` of the newest rows kept.
+
+    Rows are drawn from such as no draw has looked at, half of them and `LOOKED` at most: those that earlier draws left
+    over are no even sample of the stream any more, since the rest was taken for what it could say. Where too few are
+    left, some that were looked at are asked for too; their labels teach, and have no weight.
     """
+    kept, start = stream.kept, max(0, len(stream.kept) - newest)
+    taken = ~np.isnan(kept.weights[start:])
+    taken |= np.array([known in stream._undone for known in kept.ids[start:]], dtype=bool)
+    fresh = np.flatnonzero(~taken & ~kept.looked[start:])
+    most = min(max(LOOKED, count), max(4 * count, len(fresh) // 2))
+    even = np.sort(stream._rng.choice(fresh, most, replace=False)) if len(fresh) > most else fresh
+    ids = drawn(stream, start + np.flatnonzero(taken), start + even, count)
+    kept.looked[start + even] = True
+    left = start + np.flatnonzero(~taken & np.isnan(kept.weights[start:]))
+    if len(ids) < count and len(left):
+        looked = np.sort(stream._rng.choice(left, min(len(left), LOOKED), replace=False))
+        asked = start + np.flatnonzero(~np.isnan(kept.weights[start:]))
+        ids += drawn(stream, asked, looked, count - len(ids), weighted=False)
+    return ids
+
+
+def drawn(stream: Stream, taken: np.ndarray, free: np.ndarray, count: int, weighted: bool = True) -> list[Hashable]:
+    """Ids of at most `count` of the rows kept at the places `free`; those at `taken` were asked before. If the draw is
+    `weighted` the guard is told what their labels can say, and how both answered them is sealed.
+    """
+    if not len(free):
+        return []
+    places = np.sort(np.concatenate([taken, free]))
+    gone = np.isin(places, taken)
     batch, output, known = stream.kept.batch[torch.from_numpy(places)], stream.model.output, stream.kept.ids
     with applied(stream.method.state):
         summary, proposal = summaries(stream.model, batch)
     stream.trace.passes["asking"] += len(batch)
     unsure = output.uncertainty(proposal).double().numpy()
     source = apart = None
-    if stream.guard.needs_labels:
+    if stream.guard.needs_labels and weighted:
         if stream.method.corrects:
+            before = stream.method.passes
             proposal = stream.method.answer(batch).cpu()
-            stream.trace.passes["asking"] += len(batch)
-        source = said_by_source(stream, [known[i] for i in places], batch)
-        apart = output.apart(source, proposal).double().numpy()
-    positions, weights = draw(summary.double().numpy(), unsure, taken, count, stream._rng, apart)
-    stream.kept.mark_asked(places[positions], weights)
+            stream.trace.passes["asking"] += len(batch) + stream.method.passes - before
+        source = said_by_source(stream, [known[i] for i in places], batch, proposal)
+        apart = differences(output.apart(source, proposal))
+    positions, weights = draw(summary.double().numpy(), unsure, gone, count, stream._rng, apart)
+    stream.kept.mark_asked(places[positions], weights if weighted else np.zeros(len(positions)))
     ids = [known[i] for i in places[positions]]
-    if source is None or apart is None or not ids:
+    if source is None or apart is None:
         return ids
     over = None
     if output.rival:
-        most = output.apart(output.unlearned(source), proposal).double().numpy()
-        over = most[positions].tolist(), span(apart, taken, count, most)
-    stream.guard.expect(ids, weights.tolist(), apart[positions].tolist(), span(apart, taken, count), over)
-    stream.compared.keep(stream.kept.place)
-    stream.compared.add(ids, *(said[torch.from_numpy(positions)] for said in (source, proposal)))
+        most = differences(output.apart(output.unlearned(source), proposal))
+        over = most[positions].tolist(), span(apart, gone, count, most)
+    stream.guard.expect(ids, weights.tolist(), apart[positions].tolist(), span(apart, gone, count), over)
+    stream.sealed.keep(stream.kept.place)
+    stream.sealed.add(ids, *(said[torch.from_numpy(positions)] for said in (source, proposal)))
     return ids
 
 
-def said_by_source(stream: Stream, ids: Sequence[Hashable], rows: Batch) -> Tensor:
-    """The source's logits (N, width); those that it gave before cost no pass."""
+def differences(apart: Tensor) -> np.ndarray:
+    """(N,), nothing where it is but rounding."""
+    found = apart.double().numpy()
+    return np.where(found < ROUNDING, 0.0, found)
+
+
+def said_by_source(stream: Stream, ids: Sequence[Hashable], rows: Batch, proposal: Tensor) -> Tensor:
+    """The source's logits (N, width): the proposal's, if nothing moved; those that it gave before cost no pass."""
+    if not stream.method.corrects and not stream.method.state.size():
+        return proposal
     said = stream.answered.source(ids)
     bare = [place for place, logits in enumerate(said) if logits is None]
     stream.trace.passes["asking"] += len(bare)
@@ -63,25 +102,30 @@ def comparisons(
 ) -> Iterator[tuple[float, float, Hashable | None, float]]:
     """Gain over the source, weight, id and gain over the rival of each labelled row with a weight.
 
-    Of rows that were asked, whose ids these are, the answers of that moment are compared, of others those of now: of
-    rows that came at random, and of those that an earlier version asked for.
+    Of rows that were asked, whose ids these are, the answers of that moment are compared; of others, whose labels came
+    at random, those of now.
     """
-    usable = np.flatnonzero(~np.isnan(weights))
-    if not len(usable):
-        return
-    chosen, output = rows[torch.from_numpy(usable)], stream.model.output
-    assert chosen.target is not None
-    said = [None if known is None else stream.compared.take(known) for known in (asked[i] for i in usable.tolist())]
-    bare = [place for place, both in enumerate(said) if both is None]
+    output, said, bare = stream.model.output, dict[int, Tensor](), []
+    for place in np.flatnonzero(~np.isnan(weights)).tolist():
+        known = asked[place]
+        both = None if known is None else stream.sealed.take(known, output.width)
+        if both is not None:
+            said[place] = both
+        elif known is None:
+            bare.append(place)
     if bare:
-        some = chosen[torch.tensor(bare)]
+        some = rows[torch.tensor(bare)]
         stream.trace.passes["scoring"] += 2 * len(bare)
         now = torch.stack([stream.model.logits(some).cpu(), stream.method.answer(some).cpu()], 1)
-        for place, both in zip(bare, now, strict=True):
-            said[place] = both
-    source, proposal = torch.stack([both for both in said if both is not None], 1)
+        said |= dict(zip(bare, now, strict=True))
+    if not said:
+        return
+    places = sorted(said)
+    chosen = rows[torch.tensor(places)]
+    assert chosen.target is not None
+    source, proposal = torch.stack([said[place] for place in places], 1)
     score, known = output.scores(proposal, chosen.target), output.scores(source, chosen.target)
     rival = output.scores(output.unlearned(source), chosen.target) if output.rival else known
     gains = torch.stack([score - known, score - rival], -1).nan_to_num().tolist()
-    for place, (gain, over) in zip(usable.tolist(), gains, strict=True):
+    for place, (gain, over) in zip(places, gains, strict=True):
         yield gain, float(weights[place]), asked[place], over

@@ -11,11 +11,11 @@ each look the wealth is the smaller of
 
     max_j W_j, every asked label among the first j that has not come at its worst,   and   W of those that came
 
-The first never exceeds the largest wealth that the test with all labels would have had by then (the worst only lowers a
-factor, and the cap acts only above 1/level): whichever labels stay away, and why, nothing is served that the whole
-evidence would not have earned. The second lets losses count at once. The worst of a row is -w b, b the largest
-difference that its label could make: a missing label of a row where both answer alike costs nothing, any other as much
-as a lost one, once later ones have come, and nothing before.
+The first never exceeds the largest wealth that the test with all labels would have had by then, since the worst only
+lowers a factor: whichever labels stay away, and why, nothing is served that the whole evidence would not have earned.
+The second lets losses count at once. The worst of a row is -w b, b the largest difference that its label could make: a
+missing label of a row where both answer alike costs nothing, any other as much as a lost one, once later ones have
+come, and nothing before.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Earned(Guard):
         """Take the first of the queue into the settled wealth."""
         row, terms, value = self.queue.pop(0)
         del self.trail[:1]
-        self.settled.step(lost(terms) if value is None else value, terms.span)
+        self.settled = said(self.settled, terms, value)
         if value is None:
             self.lost.append(row)
             self.trail.clear()
@@ -138,14 +138,14 @@ class Earned(Guard):
     @property
     def missing(self) -> int:
         """Asked labels that count as lost now, because later ones came and they did not."""
-        return sum(value is None for _, _, value in self.begun)
+        return sum(value is None and terms.most > 0 for _, terms, value in self.begun)
 
     def judge(self) -> float:
         """The wealth, as the module's text defines it."""
         bound, known = self.trail[-1][:2] if self.trail else (self.settled, self.settled)
         for _, terms, value in self.begun[len(self.trail) :]:
-            bound = bound.after(lost(terms) if value is None else value, terms.span)
-            known = known if value is None else known.after(value, terms.span)
+            bound = said(bound, terms, value)
+            known = known if value is None else said(known, terms, value)
             self.trail.append((bound, known, float(bound.total)))
         best = max([float(self.settled.total), *(total for *_, total in self.trail)])
         return min(best, float(known.total))
@@ -175,23 +175,33 @@ class Earned(Guard):
             before = float(np.exp(memory["log_wealths"]).mean())
             self.settled.values = np.minimum(before, self.settled.limit) * PRIOR
         self.settled.steps = int(memory.get("steps", self.labels))
-        self.queue = [queued(entry) for entry in memory.get("queue", [])]
+        self.queue = [queued(entry) for entry in memory.get("queue", []) if len(entry) > 3 or entry[2] is not None]
         self.trail = []
         self.lost = deque(memory.get("lost", []), maxlen=4 * WAIT)
         self.judged = None
 
 
-def lost(terms: Terms) -> float:
-    """W d of an asked label that does not come: the worst that it could have said.
+def said(wealth: Wealth, terms: Terms, value: float | None) -> Wealth:
+    """The wealth after a label; after None, which is one that does not come, as if it had said the worst.
 
-    >>> lost(Terms(0.4, most=1.0, span=0.5)), lost(Terms(1.8, most=0.0, span=0.5))
-    (-0.4, -0.0)
+    Of a row that both answer alike a label says nothing, and a bet on it is none: then E[(w d + m) [b > 0]] =
+    E[w d] + m P(b > 0) <= 0 under the null hypothesis, and no trust is earned by what cannot be lost.
+
+    >>> before = Wealth(0.01, 80.0)
+    >>> said(before, Terms(1.9, most=0.0, span=0.5), None) is before
+    True
+    >>> bool(said(before, Terms(0.4, most=1.0, span=0.5), None).total < 1)
+    True
     """
-    return -min(terms.weight * terms.most, terms.span)
+    if terms.most == 0:
+        return wealth
+    return wealth.after(-min(terms.weight * terms.most, terms.span) if value is None else value, terms.span)
 
 
 def queued(entry: Sequence[Any]) -> list[Any]:
     """An entry of the queue as it was written; of earlier versions without bounds, and with d in place of w d.
+
+    What was still open then is not waited for any more: it was to be compared otherwise.
 
     >>> queued(["r7", 0.4, 1.0, 0.5, None])
     ['r7', Terms(weight=0.4, most=1.0, span=0.5), None]
@@ -200,4 +210,4 @@ def queued(entry: Sequence[Any]) -> list[Any]:
         row, *terms, value = entry
         return [row, Terms(*map(float, terms)), value]
     row, weight, gain = entry
-    return [row, Terms(float(weight)), None if gain is None else weight * gain]
+    return [row, Terms(float(weight)), weight * gain]

@@ -11,8 +11,8 @@ A stake λ bets on that (betting: Waudby-Smith and Ramdas 2024, 2010.09686) with
 
 which is positive for all w d >= -R, and whose expectation under the null hypothesis is at most 1. The stakes go by R: a
 label of weight ⅓, drawn where the answers differ, is staked three times as much as one drawn evenly. They stop at 5 f,
-so that a state that hardly differs from the source, and hence could not lose much, does not earn the trust that a later
-one needs. Wealth is spread over a few stakes,
+and nothing is staked where R <= m and no margin can be lost, so that a state that hardly differs from the source does
+not earn the trust that a later one needs. Wealth is spread over a few stakes,
 
     v_k <- v_k · (1 + λ_k (w d + m))
     v   <- (1 - ε_t) v + ε_t (Σ_k v_k) p,     ε_t = 1 / (1000 + t)
@@ -37,7 +37,7 @@ LARGEST_WEIGHT = 2.0
 FRACTIONS = np.array([0.0, 0.06, 0.15, 0.33, 0.57, 0.8])
 PRIOR = np.array([0.02, 0.05, 0.13, 0.25, 0.3, 0.25])
 NARROWEST = 0.2
-CAP = 6.0
+CAP = 4.0
 """Wealth is held under so many times the threshold."""
 SHARE = 1000
 
@@ -85,7 +85,8 @@ class Wealth:
     def step(self, value: npt.ArrayLike, span: npt.ArrayLike = 1.0) -> None:
         """One comparison: w d, and R."""
         self.steps += 1
-        won = self.values * factors(value, self.margin, span)
+        loses = np.asarray(span)[..., None] > self.margin
+        won = self.values * np.where(loses, factors(value, self.margin, span), 1.0)
         share = 1 / (SHARE + self.steps)
         won = (1 - share) * won + share * won.sum(-1, keepdims=True) * PRIOR
         self.values = np.minimum(won, self.limit * PRIOR)

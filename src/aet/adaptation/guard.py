@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -55,9 +55,10 @@ class Guard:
         """Labels that could tell the two apart: of asked rows that both answered alike none can."""
         self.better = self.worse = 0
         """Labels on which the proposal scored higher, and lower, than the source."""
-        self.seen: Counter[tuple[float, float]] = Counter()
-        """How often each w d came, as a share of its bound, with the bound, both in fiftieths: the interval is computed
-        from that."""
+        self.seen: dict[tuple[float, float], float] = {}
+        """How often each w d came that could tell, as a share of its bound, with the bound, both in fiftieths: the
+        interval is computed from that. One between two fiftieths counts for both in part; the logarithm of a bet is
+        concave, so that this rejects less, never more."""
         self.terms: OrderedDict[Hashable, Terms] = OrderedDict()
         """Of rows that were asked, until their labels come."""
 
@@ -120,10 +121,17 @@ class Guard:
         self.gain += value
         self.better += gain > 0
         self.worse += gain < 0
-        wide = max(1, math.ceil(50 * span)) / 50
-        self.seen[round(50 * value / wide) / 50, wide] += 1
+        self.note(value, span)
         self.weigh(value, span, row)
         self.earned = self.earned or self.serving
+
+    def note(self, value: float, span: float, times: float = 1.0) -> None:
+        """Count a comparison for the interval."""
+        wide = max(1, math.ceil(50 * span - 1e-9)) / 50
+        low = math.floor(50 * value / wide)
+        for place, share in ((low, low + 1 - 50 * value / wide), (low + 1, 50 * value / wide - low)):
+            if share > 0:
+                self.seen[place / 50, wide] = self.seen.get((place / 50, wide), 0.0) + times * share
 
     def weigh(self, value: float, span: float, row: Hashable | None) -> None:
         """What the guard does with a comparison: w d, and its bound."""
@@ -147,11 +155,11 @@ class Guard:
         self.earned = bool(memory.get("earned", False))
         self.better, self.worse = int(memory.get("better", 0)), int(memory.get("worse", 0))
         self.telling = int(memory.get("telling", self.labels))
-        self.seen = Counter({(float(share), float(span)): int(times) for share, span, times in memory.get("seen", [])})
+        self.seen = {(float(share), float(span)): float(times) for share, span, times in memory.get("seen", [])}
         if int(memory.get("format", 1)) < FORMAT:
-            before, self.seen = self.seen, Counter()
+            before, self.seen = self.seen, {}
             for (gain, weight), times in before.items():
-                self.seen[round(50 * gain * weight / LARGEST_WEIGHT) / 50, LARGEST_WEIGHT] += times
+                self.note(gain * weight, LARGEST_WEIGHT, times)
         self.terms = OrderedDict((row, Terms(*map(float, told))) for row, *told in memory.get("terms", []))
 
     def evidence(self) -> dict[str, Any]:

@@ -29,7 +29,9 @@ class KeptRows:
         self.keep = keep
         self.ids: list[Hashable] = []
         self.weights = np.empty(0)
-        """Weight with which a row was asked; NaN if it was not."""
+        """Weight with which a row was asked, 0 if its label is to teach alone; NaN if it was not."""
+        self.looked = np.empty(0, dtype=bool)
+        """Rows that a draw has looked at."""
         self.pending: list[Batch] = []
         self.place: dict[Hashable, int] = {}
         memory = max(REMEMBERED * keep, LEAST)
@@ -56,6 +58,7 @@ class KeptRows:
             self.pending = [Batch.concat(self.pending)]
         self.ids += list(ids)
         self.weights = np.concatenate([self.weights, np.full(len(ids), np.nan)])
+        self.looked = np.concatenate([self.looked, np.zeros(len(ids), dtype=bool)])
         for known in ids:
             self.labelled.discard(known)
             self.gone.discard(known)
@@ -83,7 +86,7 @@ class KeptRows:
         rows = torch.from_numpy(np.flatnonzero(stay))
         self.pending = [self.batch[rows]]
         self.ids = [self.ids[i] for i in rows.tolist()]
-        self.weights = self.weights[stay]
+        self.weights, self.looked = self.weights[stay], self.looked[stay]
         self.place = {known: position for position, known in enumerate(self.ids)}
 
     def mark_asked(self, positions: np.ndarray, weights: np.ndarray) -> None:

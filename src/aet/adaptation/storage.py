@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FORMAT, METHODS_SINCE = 4, 3
 """Before the second, methods kept other things: their adaptation starts afresh, the guard goes on. Before the first,
-asked rows were compared as they are answered when their labels come, and still are."""
-ANSWERED, COMPARED, ROWS = "answered.", "compared.", "rows.safetensors"
+rows that were asked were to be compared as they are answered when their labels come: those teach alone."""
+ANSWERED, SEALED, ROWS = "answered.", "sealed.", "rows.safetensors"
 RECORD = "record.json"
 """What is known of a replayed stream, where a command left it beside the stream."""
 
@@ -42,7 +42,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
     """What `save_stream` writes, by the name of the file."""
     from safetensors.torch import save
 
-    compared, said = stream.compared.to_tensors() if rows else ([], {})
+    sealed, said = stream.sealed.to_tensors(stream.model.output.width) if rows else ([], {})
     described: dict[str, Any] = {
         "format": FORMAT,
         "model": mark or fingerprint(stream.model),
@@ -60,7 +60,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
         "undone": list(stream._undone),
         "trace": stream.trace.to_dict(),
         "answered": stream.answered.to_dict(),
-        "ids": {**ids_of(stream.kept, rows), "compared": compared},
+        "ids": {**ids_of(stream.kept, rows), "sealed": sealed},
     }
     try:
         text = json.dumps(described, indent=1)
@@ -76,7 +76,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
     if rows and len(stream.kept):
         values = {name: t.contiguous() for name, t in stream.kept.batch.values.items()}
         values |= {f"{ANSWERED}{name}": t for name, t in stream.answered.tensors(stream.kept.ids).items()}
-        values |= {f"{COMPARED}{name}": t.contiguous() for name, t in said.items()}
+        values |= {f"{SEALED}{name}": t.contiguous() for name, t in said.items()}
         files[ROWS] = save(values)
     return files
 
@@ -95,6 +95,7 @@ def ids_of(kept: KeptRows, rows: bool) -> dict[str, Any]:
     return {
         "kept": kept.ids if rows else [],
         "weights": np.nan_to_num(kept.weights, nan=-1.0).tolist() if rows else [],
+        "looked": np.flatnonzero(kept.looked).tolist() if rows else [],
         "gone": [*kept.gone, *([] if rows else kept.ids)],
         "labelled": list(kept.labelled),
     }
@@ -163,12 +164,15 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
         weights = np.array(ids["weights"], dtype=float)
         values = load_tensors(folder / ROWS)
         given = under(ANSWERED, values)
-        rows = {name: t for name, t in values.items() if not name.startswith((ANSWERED, COMPARED))}
+        rows = {name: t for name, t in values.items() if not name.startswith((ANSWERED, SEALED))}
         stream.kept.add(Batch(values=rows), ids["kept"])
         if given:
             stream.answered.load_tensors(ids["kept"], given)
-        stream.compared.load_tensors(ids.get("compared", []), under(COMPARED, values))
-        stream.kept.mark_asked(np.flatnonzero(weights > 0), weights[weights > 0])
+        stream.sealed.load_tensors(ids.get("sealed", []), under(SEALED, values))
+        if described["format"] < FORMAT:
+            weights = np.minimum(weights, 0.0)
+        stream.kept.mark_asked(np.flatnonzero(weights >= 0), weights[weights >= 0])
+        stream.kept.looked[ids.get("looked", [])] = True
     stream.kept.gone.update(ids["gone"])
     stream.kept.labelled.update(ids["labelled"])
     return stream

@@ -15,15 +15,14 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.answered import Answered
-from aet.adaptation.ask import LOOKED, candidates
-from aet.adaptation.asking import comparisons, drawn
+from aet.adaptation.asking import ask, comparisons
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.champion import guarding
-from aet.adaptation.compared import Compared
 from aet.adaptation.given import plain_id, truth
 from aet.adaptation.guard import WAIT, Guard
 from aet.adaptation.ids import Ids
 from aet.adaptation.kept import KeptRows
+from aet.adaptation.sealed import Sealed
 from aet.adaptation.serving import UNLABELLED, Choice, chosen, reason
 from aet.adaptation.snapshot import Snapshot
 from aet.adaptation.together import Part, answer_together
@@ -95,7 +94,7 @@ class Stream:
         self.compare, self.transductive = compare, transductive
         self.kept = KeptRows(keep)
         self.answered = Answered(model, keep)
-        self.compared = Compared()
+        self.sealed = Sealed()
         self.trace = Trace(model)
         self.rows = self.labels = self.asked = 0
         self.watch: Watch | None = None
@@ -165,7 +164,7 @@ class Stream:
             self.watch(part.checked, source, proposal, part.served, part.serving)
         good = ids[part.kept].tolist()
         self.kept.add(part.batch, good)
-        self.compared.drop(good)
+        self.sealed.drop(good)
         self.answered.add(good, part.served, source, confidence)
         self.rows += part.rows
         self.trace.serves(part.serving, len(good), self.rows - part.rows)
@@ -217,14 +216,11 @@ class Stream:
         with self._lock:
             if count <= 0 or not len(self.kept):
                 return []
-            start, started = max(0, len(self.kept) - newest), time.perf_counter()
-            taken = ~np.isnan(self.kept.weights[start:])
-            taken |= np.array([known in self._undone for known in self.kept.ids[start:]], dtype=bool)
-            looked = candidates(taken, max(LOOKED, count), self._rng)
-            ids = drawn(self, start + looked, taken[looked], count)
+            started = time.perf_counter()
+            ids = ask(self, count, newest)
             self.trace.seconds["asking"] += time.perf_counter() - started
             self.asked += len(ids)
-            self.trace.event(self.rows, "asked", f"{len(ids)} of the newest {len(taken):,} rows")
+            self.trace.event(self.rows, "asked", f"{len(ids)} of the newest {min(newest, len(self.kept)):,} rows")
             return ids
 
     def feedback(self, ids: Sequence[Hashable], labels: Sequence[Any], at_random: bool = False) -> None:
@@ -243,13 +239,22 @@ class Stream:
         with self._lock:
             rows, weights = self.kept.take(ids, lambda rows: self.model.output.matches(rows.values, targets))
             rows = Batch(values=rows.values, target=targets)
-            asked = [None if free else known for known, free in zip(ids, np.isnan(weights), strict=True)]
-            weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
-            weights = np.where([known in self._undone for known in ids], np.nan, weights)
+            asked = [known if weight > 0 else None for known, weight in zip(ids, weights, strict=True)]
+            weights = self.drawn(ids, weights, at_random)
             self.answered.take(ids, targets, weights, lambda index: self._source(rows[index]))
             self._move(lambda: self._take_in(rows, weights, asked), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
+
+    def drawn(self, ids: Sequence[Hashable], weights: np.ndarray, at_random: bool) -> np.ndarray:
+        """Weights of labelled rows as evidence, NaN for none: of `ask` where it drew them, 1 where they came
+        `at_random`, unless the guard waits for the row or has heard its label before.
+        """
+        known = [
+            i in self._undone or (np.isnan(w) and i in self.guard.terms) for i, w in zip(ids, weights, strict=True)
+        ]
+        weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
+        return np.where((weights == 0) | np.array(known, dtype=bool), np.nan, weights)
 
     def check_feedback(self, ids: Sequence[Hashable], labels: Sequence[Any]) -> None:
         """Raise what `feedback` would raise; nothing changes."""
@@ -264,7 +269,7 @@ class Stream:
             checked = self.model.check(frame)
             good = [plain_id(ids[row]) for row in checked.kept]
             self.kept.add(self.model.encode(checked.frame), good)
-            self.compared.drop(good)
+            self.sealed.drop(good)
             return good
 
     def rest(self) -> None:

@@ -333,9 +333,9 @@ class ForecastOutput(Output):
         return 1 / (1 + error)
 
     def apart(self, one: Tensor, other: Tensor) -> Tensor:
-        """Their largest distance at any step, in scales of the window, at most 1."""
-        distance = (self.split(one)[0][:, 0] - self.split(other)[0][:, 0]).abs()
-        return distance.nan_to_num(1.0).amax(-1).clamp_max(1)
+        """D / (1 + D), D their largest distance at any step in scales of the window; 1 where it is not finite."""
+        distance = (self.split(one)[0][:, 0] - self.split(other)[0][:, 0]).abs().amax(-1)
+        return (1 - 1 / (1 + distance)).nan_to_num(1.0)
 
     def uncertainty(self, logits: Tensor) -> Tensor:
         """`w / (1 + w)`, w half the interval's mean width in scales of the window."""

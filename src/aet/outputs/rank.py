@@ -32,7 +32,7 @@ from aet.config import ModelConfig, Section
 from aet.errors import ConfigError, DataError, FeedbackError
 from aet.outputs.base import OUTPUTS, Output, doubted_temperature, expected_calibration_error
 from aet.outputs.label import tempered_divergence
-from aet.outputs.ranking import all_ranks, ranking_figures, ranks
+from aet.outputs.ranking import ranking_figures, ranks, reciprocals_apart
 from aet.schema import Schema
 
 if TYPE_CHECKING:
@@ -290,9 +290,9 @@ class RankOutput(Output):
         return (1 / ranks(logits, wanted(target))).float()
 
     def apart(self, one: Tensor, other: Tensor) -> Tensor:
-        """The largest difference of any item's reciprocal rank."""
+        """The largest difference that any item's reciprocal rank can have."""
         pairs = zip(one.split(AT_ONCE), other.split(AT_ONCE), strict=True)
-        found = [(1 / all_ranks(a) - 1 / all_ranks(b)).abs().amax(-1) for a, b in pairs]
+        found = [reciprocals_apart(a, b) for a, b in pairs]
         return torch.cat(found) if found else one.new_zeros(0)
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:

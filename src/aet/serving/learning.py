@@ -145,9 +145,7 @@ def drawn_rows(
     """
     ids, targets = truth(stream.model, ids, labels)
     places = np.array([stream.kept.place[known] for known in ids], dtype=np.int64)
-    weights = stream.kept.weights[places]
-    weights = np.where(np.isnan(weights) & at_random, 1.0, weights)
-    weights = np.where([known in stream._undone for known in ids], np.nan, weights)
+    weights = stream.drawn(ids, stream.kept.weights[places], at_random)
     chosen = np.flatnonzero(~np.isnan(weights))
     if not len(chosen):
         return None

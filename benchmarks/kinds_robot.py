@@ -25,7 +25,7 @@ import aet
 from aet.attention import applied
 
 SETTINGS: dict[str, Any] = {"train": {"epochs": 60, "rehearsals": 0, "drift": 0.2, "lr": 0.002}}
-LABELS, WORN, TARGET = 32, 4, "OUTPUT"
+LABELS, ROUNDS, WORN, TARGET = 32, 4, 4, "OUTPUT"
 
 
 def drive() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -57,8 +57,11 @@ def measured(seed: int, quick: bool) -> dict[str, float]:
     rest = worn[middle:].reset_index(drop=True)
     stream = model.stream()
     stream.predict(worn[:middle].drop(columns=TARGET))
-    worth = stream.ask(LABELS)
-    stream.feedback(worth, [worn[TARGET][row] for row in worth])
+    worth: list[int] = []
+    for _ in range(ROUNDS):
+        asked = stream.ask(LABELS // ROUNDS)
+        stream.feedback(asked, [worn[TARGET][row] for row in asked])
+        worth += asked  # type: ignore[arg-type]
     found["well"] = accuracy(model, later[middle:].reset_index(drop=True))
     found["worn"] = accuracy(model, rest)
     with applied(stream.state):

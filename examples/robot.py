@@ -62,8 +62,11 @@ if __name__ == "__main__":
     worn[broken] *= 0.5
     stream, middle = model.stream(), len(worn) // 2
     stream.predict(worn[:middle].drop(columns=action))
-    worth = stream.ask(options.labels)
-    stream.feedback(worth, [worn[action][moment] for moment in worth])
+    corrected = 0
+    while corrected < options.labels:  # a few at a time: later ones judge what earlier ones taught
+        worth = stream.ask(min(8, options.labels - corrected))
+        stream.feedback(worth, [worn[action][moment] for moment in worth])
+        corrected += len(worth)
 
     def right(frame: pd.DataFrame) -> float:
         return float((model.predict(frame.drop(columns=action))["prediction"] == frame[action].to_numpy()).mean())
@@ -72,7 +75,7 @@ if __name__ == "__main__":
     print(f"  all sensors well:            {right(later[middle:]):.1%} as the driver did")
     print(f"  {options.worn} worn out, as trained:      {right(worn[middle:]):.1%}  ({', '.join(broken)})")
     with applied(stream.state):
-        print(f"  {len(worth)} moments corrected:       {right(worn[middle:]):.1%}")
+        print(f"  {corrected} moments corrected:       {right(worn[middle:]):.1%}")
     print("  served:", "what was learned" if stream.serving else f"as trained; {stream.guard.reason()}")
     looked = model.statistics.attention
     most = sorted(zip(looked, model.token_names(), strict=True), reverse=True)[:4]

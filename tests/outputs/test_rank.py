@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import aet
+from aet.adaptation import Stream
 from aet.adaptation.read_once import ReadOnce
 from aet.attention.state import ElasticState
 from aet.batch import Batch
@@ -281,3 +282,18 @@ def test_no_item_can_tell_two_rankings_further_apart_than_they_are_said_to_be(it
     assert torch.equal(reciprocals_apart(one, one), torch.zeros(30))
     if not ties:
         assert (bound <= exact.clamp_min(1 / 101) + 1e-6).all()
+
+
+def test_rows_asked_before_an_item_was_learned_may_turn_out_to_be_it(tmp_path):
+    items = [{"item": f"i{k}", "shelf": "tea" if k % 2 else "nail"} for k in range(8)]
+    model, test = trained(walks(), settings(2, items=items))
+    stream = model.stream(adapt="feedback")
+    stream.predict(test)
+    first, second, *_ = stream.ask(8)
+    model.output.learn([{"item": "hat", "shelf": "tea"}])
+    stream.feedback([first], ["hat"])
+    copy = Stream.load(model, stream.save(tmp_path, rows=True))
+    for one in (stream, copy):
+        one.feedback([second], ["i1"])
+        assert one.guard.labels == 2
+        assert one.ask(4)

@@ -207,7 +207,8 @@ class Stream:
 
         Half of them are rows that proposal and source answer otherwise (`aet.adaptation.ask`), and the guard compares
         those answers: ask in rounds, so that later labels judge what earlier ones taught. Rows that were asked before
-        are not asked again.
+        are not asked again; those that a draw has looked at are drawn only where no others are left, and then their
+        labels teach and are no evidence.
         """
         if newest < 1:
             raise ConfigError(f"newest is a number of rows, 1 or more; got {newest}.")

@@ -158,6 +158,8 @@ class Output(ElasticModule):
         if not dials:
             return logits
         bias = dials["bias"]
+        if bias.shape[-1] < logits.shape[-1]:  # a state from before the output learned of more answers
+            bias = nn.functional.pad(bias, (0, logits.shape[-1] - bias.shape[-1]))
         # A batched state has one bias a row.
         return logits + (bias[:, None] if bias.ndim > 1 and logits.ndim > 2 else bias)
 

@@ -56,9 +56,9 @@ class Guard:
         self.better = self.worse = 0
         """Labels on which the proposal scored higher, and lower, than the source."""
         self.seen: dict[tuple[float, float], float] = {}
-        """How often each w d came that could tell, as a share of its bound, with the bound, both in fiftieths: the
-        interval is computed from that. One between two fiftieths counts for both in part; the logarithm of a bet is
-        concave, so that this rejects less, never more."""
+        """How often each w d came, as a share of its bound, with the bound, both in fiftieths: the interval is computed
+        from that. One between two fiftieths counts for both in part; the logarithm of a bet is concave, so that this
+        rejects less, never more."""
         self.terms: OrderedDict[Hashable, Terms] = OrderedDict()
         """Of rows that were asked, until their labels come."""
 

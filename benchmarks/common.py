@@ -6,11 +6,15 @@ import argparse
 import json
 import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aet.errors import DataError
+
+if TYPE_CHECKING:
+    from aet.adaptation import Stream
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,21 @@ def partial(path: Path | None) -> Path | None:
 def summary(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation over seeds (0 for one)."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def over_seeds(runs: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, float, float]]:
+    """Name, mean and spread of each figure that all runs have."""
+    for name in runs[0]:
+        yield name, *summary([run[name] for run in runs])
+
+
+def in_rounds(stream: Stream, truth: Sequence[Any], labels: int, rounds: int) -> list[int]:
+    """Ask for labels in rounds, so that later ones judge what earlier ones taught; the rows asked, by their number."""
+    asked: list[int] = []
+    for _ in range(rounds):
+        asked += (now := [int(row) for row in stream.ask(labels // rounds)])  # type: ignore[call-overload]
+        stream.feedback(now, [truth[row] for row in now])
+    return asked
 
 
 def folder(name: str) -> Path:

@@ -26,7 +26,7 @@ from multiprocessing import get_context
 import numpy as np
 import pandas as pd
 import torch
-from common import Record, arguments, write
+from common import Record, arguments, in_rounds, write
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -89,11 +89,7 @@ def on_batch(model: Model, frame: pd.DataFrame, seed: int, peers: bool) -> Value
     for labels in LABELS:
         stream = model.stream(guard="earned", seed=seed)
         stream.predict(first)
-        ids: list[int] = []
-        for _ in range(ROUNDS):
-            asked_now = stream.ask(labels // ROUNDS)
-            stream.feedback(asked_now, first[target].iloc[asked_now])
-            ids += asked_now  # type: ignore[arg-type]
+        ids = in_rounds(stream, first[target].tolist(), labels, ROUNDS)
         proposal = accuracy(model, test, stream.state)
         found[f"aet, {labels} labels", "proposal"] = proposal
         found[f"aet, {labels} labels", "served"] = accuracy(model, test, stream.served_state)

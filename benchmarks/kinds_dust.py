@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from common import Done, Record, arguments, folder, partial, summary, write
-from kinds_series import CONFIG, LOOKBACK, ONLINE
+from common import Done, Record, arguments, folder, over_seeds, partial, write
+from kinds_series import CONFIG, LOOKBACK, ONLINE, by_day
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 import aet
@@ -104,14 +104,7 @@ def streamed(seed: int, quick: bool) -> dict[str, float]:
     model = aet.train(first, target="future", time="time", until="until", id="id", seed=seed, config=config)
     stream = model.stream(adapt="rls", compare=True, keep=len(later), **ONLINE)
     said: dict[str, list[list[float]]] = {"frozen": [], "rls": [], "served": [], "naive": []}
-    due = 0
-    for start in range(0, len(later), 24 // EVERY):
-        day = later.iloc[start : start + 24 // EVERY]
-        known = int((later["until"] <= day["time"].iloc[0]).sum())
-        if known > due:
-            stream.feedback(later["id"][due:known], later["future"][due:known].tolist(), at_random=True)
-            due = known
-        answers = stream.predict(day.drop(columns="future"))
+    for day, answers in by_day(stream, later, 24 // EVERY):
         batch = model.encode(model.check(day).frame)
         plain = model.output.answers(model.logits(batch), proba=True)
         said["served"] += answers["prediction"].tolist()
@@ -132,9 +125,8 @@ def run(quick: bool, seeds: int, path: Path | None = None) -> list[Record]:
             done.get(f"{part.__name__} {seed} {quick}", lambda p=part, s=seed: p(s, quick))  # type: ignore[misc]
             for seed in range(seeds)
         ]
-        for name in runs[0]:
+        for name, value, spread in over_seeds(runs):
             method, _, metric = name.rpartition(" ")
-            value, spread = summary([one[name] for one in runs])
             records.append(Record("kinds", "dust", method, metric, value, None, spread, len(runs)))
     return records
 

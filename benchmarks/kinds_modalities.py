@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from common import Done, Record, arguments, partial, summary, write
+from common import Done, Record, arguments, over_seeds, partial, summary, write
 from kinds_audio import AUDIO, clips
 
 import aet
@@ -131,8 +131,7 @@ def run(quick: bool, seeds: int, path: Path | None = None) -> list[Record]:
             ]
     records = []
     for name, runs in found.items():
-        for what in runs[0]:
-            value, spread = summary([one[what] for one in runs])
+        for what, value, spread in over_seeds(runs):
             metric = "seconds" if what == "seconds" else "accuracy"
             records.append(Record("kinds", "modalities", name, metric, value, what, spread, len(runs)))
     for name, values in differences(found).items():

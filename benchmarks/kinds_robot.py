@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from common import Done, Record, arguments, folder, partial, summary, write
+from common import Done, Record, arguments, folder, in_rounds, over_seeds, partial, write
 from gas import tuned
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -57,11 +57,7 @@ def measured(seed: int, quick: bool) -> dict[str, float]:
     rest = worn[middle:].reset_index(drop=True)
     stream = model.stream()
     stream.predict(worn[:middle].drop(columns=TARGET))
-    worth: list[int] = []
-    for _ in range(ROUNDS):
-        asked = stream.ask(LABELS // ROUNDS)
-        stream.feedback(asked, [worn[TARGET][row] for row in asked])
-        worth += asked  # type: ignore[arg-type]
+    worth = in_rounds(stream, worn[TARGET].tolist(), LABELS, ROUNDS)
     found["well"] = accuracy(model, later[middle:].reset_index(drop=True))
     found["worn"] = accuracy(model, rest)
     with applied(stream.state):
@@ -82,8 +78,7 @@ def run(quick: bool, seeds: int, path: Path | None = None) -> list[Record]:
     done = Done(partial(path))
     runs = [done.get(f"robot {seed} {quick} {SETTINGS}", lambda s=seed: measured(s, quick)) for seed in range(seeds)]  # type: ignore[misc]
     records = []
-    for name in runs[0]:
-        value, spread = summary([one[name] for one in runs])
+    for name, value, spread in over_seeds(runs):
         metric = "recovered" if name.startswith("recovered") else "accuracy"
         records.append(Record("kinds", "robot", name, metric, value, None, spread, len(runs)))
     return records

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from common import Done, Record, arguments, folder, partial, summary, write
 from torch import Tensor, nn
 
 import aet
+from aet.adaptation import Stream
 from aet.batch import Batch
 from aet.inputs.normalise import mean_and_deviation
 from aet.model import Model
@@ -150,21 +151,27 @@ def dlinear(name: str, horizon: int, seed: int, quick: bool) -> dict[str, float]
     return {"mse": float(error.square().mean()), "mae": float(error.abs().mean())}
 
 
+def by_day(stream: Stream, rows: pd.DataFrame, each: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """So many rows a day and their answers; truths are given on the first day that begins after their last hour."""
+    due = 0
+    for start in range(0, len(rows), each):
+        day = rows.iloc[start : start + each]
+        known = int((rows["until"] <= day["time"].iloc[0]).sum())
+        if known > due:
+            stream.feedback(rows["id"][due:known], rows["future"][due:known].tolist(), at_random=True)
+            due = known
+        yield day, stream.predict(day.drop(columns="future"))
+
+
 def online(name: str, horizon: int, seed: int, quick: bool) -> dict[str, float]:
     """A stream for each series, day by day; each day's truths are given once the last of them is known."""
     model = trained(name, horizon, seed, quick)
     found: dict[str, float] = {}
     for series, rows in cut(name, VALID - LOOKBACK, TEST, horizon, 8).groupby("series"):
         rows = rows.reset_index(drop=True)
-        stream, due = model.stream(adapt="rls", compare=True, keep=len(rows), **ONLINE), 0
+        stream = model.stream(adapt="rls", compare=True, keep=len(rows), **ONLINE)
         served, frozen, proposed = [], [], []
-        for start in range(0, len(rows), 3):
-            day = rows.iloc[start : start + 3]
-            known = int((rows["until"] <= day["time"].iloc[0]).sum())
-            if known > due:
-                stream.feedback(rows["id"][due:known], rows["future"][due:known].tolist(), at_random=True)
-                due = known
-            answers = stream.predict(day.drop(columns="future"))
+        for day, answers in by_day(stream, rows, 3):
             batch = model.encode(model.check(day).frame)
             served += answers["prediction"].tolist()
             frozen += model.output.answers(model.logits(batch))["prediction"].tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aet.adaptation.ask import LEAST, draw, span
+from aet.adaptation.ask import LEAST, draw, evenly, span
 
 
 def rows_of(count=30, seed=0):
@@ -163,3 +163,22 @@ def test_the_same_seed_draws_the_same():
     other = draw(features, unsure, taken, 6, np.random.default_rng(9))
     assert np.array_equal(one[0], other[0])
     assert np.array_equal(one[1], other[1])
+
+
+def test_of_many_rows_few_are_looked_at_and_the_weighted_mean_stays_that_of_all():
+    rng, rows = np.random.default_rng(0), 400
+    taken = np.arange(rows) % 10 == 0
+    gains = np.sin(np.arange(rows)) + (np.arange(rows) > 200)
+    features, unsure = rng.normal(size=(rows, 3)), rng.random(rows)
+    apart = (rng.random(rows) < 0.3).astype(float)
+    for told in (None, apart):
+        means = []
+        for _ in range(3000):
+            even = evenly(np.flatnonzero(~taken), 40, rng)
+            looked = np.sort(np.concatenate([np.flatnonzero(taken), even]))
+            assert len(looked) == taken.sum() + 40
+            b = None if told is None else told[looked]
+            positions, weights = draw(features[looked], unsure[looked], taken[looked], 10, rng, b)
+            means.append(float((weights * gains[looked[positions]]).mean()))
+        truth = gains[~taken].mean()
+        assert abs(np.mean(means) - truth) < 4 * np.std(means) / len(means) ** 0.5

@@ -37,6 +37,17 @@ LEAST = 0.01
 """Differences below it are none for the draw."""
 
 
+def evenly(places: npt.NDArray[np.int64], most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """At most `most` of these rising places, still rising: an even draw.
+
+    >>> evenly(np.arange(5), 9, np.random.default_rng(0)).tolist()
+    [0, 1, 2, 3, 4]
+    >>> len(evenly(np.arange(9), 5, np.random.default_rng(0)))
+    5
+    """
+    return np.sort(rng.choice(places, most, replace=False)) if len(places) > most else places
+
+
 def draw(
     features: Floats,
     uncertainty: Floats,

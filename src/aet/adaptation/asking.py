@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aet.adaptation.ask import LOOKED, draw, span
+from aet.adaptation.ask import LOOKED, draw, evenly, span
 from aet.attention.state import applied
 from aet.batch import Batch
 from aet.summaries import summaries
@@ -33,14 +33,13 @@ def ask(stream: Stream, count: int, newest: int) -> list[Hashable]:
     taken |= np.array([known in stream._undone for known in kept.ids[start:]], dtype=bool)
     fresh = np.flatnonzero(~taken & ~kept.looked[start:])
     most = min(max(LOOKED, count), max(4 * count, len(fresh) // 2))
-    even = np.sort(stream._rng.choice(fresh, most, replace=False)) if len(fresh) > most else fresh
+    even = evenly(fresh, most, stream._rng)
     ids = drawn(stream, start + np.flatnonzero(taken), start + even, count)
     kept.looked[start + even] = True
     left = start + np.flatnonzero(~taken & np.isnan(kept.weights[start:]))
     if len(ids) < count and len(left):
-        looked = np.sort(stream._rng.choice(left, min(len(left), LOOKED), replace=False))
         asked = start + np.flatnonzero(~np.isnan(kept.weights[start:]))
-        ids += drawn(stream, asked, looked, count - len(ids), weighted=False)
+        ids += drawn(stream, asked, evenly(left, LOOKED, stream._rng), count - len(ids), weighted=False)
     return ids
 
 

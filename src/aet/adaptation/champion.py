@@ -16,8 +16,7 @@ import copy
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from aet.adaptation.evidence import LARGEST_WEIGHT
-from aet.adaptation.guard import GUARDS, Guard
+from aet.adaptation.guard import GUARDS, Guard, Terms
 
 
 class Champion(Guard):
@@ -79,18 +78,11 @@ class Champion(Guard):
         """The same labels for both."""
         return self.own.missing
 
-    def expect(
-        self,
-        rows: Sequence[Hashable],
-        weights: Sequence[float],
-        most: Sequence[float] | None = None,
-        span: float = LARGEST_WEIGHT,
-        over: tuple[Sequence[float], float] | None = None,
-    ) -> None:
-        """Both wait, each with its own bounds."""
-        super().expect(rows, weights, most, span)
-        self.own.expect(rows, weights, most, span)
-        self.other.expect(rows, weights, *(over or (None,)))
+    def wait(self, rows: Sequence[Hashable], terms: Sequence[Terms], over: Sequence[Terms]) -> None:
+        """Both wait, each on its own terms."""
+        super().wait(rows, terms, over)
+        self.own.wait(rows, terms, over)
+        self.other.wait(rows, over, over)
 
     def update(self, gain: float, weight: float = 1.0, row: Hashable | None = None, over: float | None = None) -> None:
         """One row: the gain over the source and, `over`, over the rival; without it, as large as over the source."""

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from aet.adaptation.evidence import CAP, LARGEST_WEIGHT, PRIOR, Wealth
+from aet.adaptation.evidence import CAP, PRIOR, Wealth
 from aet.adaptation.guard import GUARDS, WAIT, Guard, Terms
 from aet.errors import ConfigError
 
@@ -91,19 +91,12 @@ class Earned(Guard):
         """W_t >= 1 / level, and the labels so far speak for a gain."""
         return self.gain > 0 and self.wealth >= self.threshold
 
-    def expect(
-        self,
-        rows: Sequence[Hashable],
-        weights: Sequence[float],
-        most: Sequence[float] | None = None,
-        span: float = LARGEST_WEIGHT,
-        over: tuple[Sequence[float], float] | None = None,
-    ) -> None:
+    def wait(self, rows: Sequence[Hashable], terms: Sequence[Terms], over: Sequence[Terms]) -> None:
         """Queue them; over `WAIT` the oldest are given up."""
-        super().expect(rows, weights, most, span, over)
+        super().wait(rows, terms, over)
         if self.policy == "ignore":
             return
-        self.queue += [[row, self.terms[row], None] for row in rows]
+        self.queue += [[row, known, None] for row, known in zip(rows, terms, strict=True)]
         while len(self.queue) > WAIT:
             self.settle()
         self.judged = None

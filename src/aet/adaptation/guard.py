@@ -98,8 +98,17 @@ class Guard:
         """These rows were asked, in this order, with these weights; known of their labels before they come are the
         largest |d| of each, `most` (1 by default), and a bound of all |w d|, `span`. `over` is both for a rival.
         """
-        for n, row in enumerate(rows):
-            self.terms[row] = Terms(float(weights[n]), 1.0 if most is None else float(most[n]), float(span))
+        bounds = [1.0] * len(rows) if most is None else most
+        asked = [Terms(float(w), float(b), float(span)) for w, b in zip(weights, bounds, strict=True)]
+        against = [Terms(float(w)) for w in weights]
+        if over is not None:
+            against = [Terms(float(w), float(b), float(over[1])) for w, b in zip(weights, over[0], strict=True)]
+        self.wait(rows, asked, against)
+
+    def wait(self, rows: Sequence[Hashable], terms: Sequence[Terms], over: Sequence[Terms]) -> None:
+        """Remember what was asked, and on which terms; `over` are those beside a rival."""
+        for row, known in zip(rows, terms, strict=True):
+            self.terms[row] = known
             self.terms.move_to_end(row)
         while len(self.terms) > 4 * WAIT:
             self.terms.popitem(last=False)
@@ -113,11 +122,12 @@ class Guard:
             raise ConfigError(
                 f"The guard takes gains in [-1, 1] with weights in (0, {LARGEST_WEIGHT:g}], got {gain} and {weight}."
             )
-        value, plain = weight * gain, 1.0 if row is None and weight == 1 else LARGEST_WEIGHT
-        known = None if row is None else self.terms.pop(row, None)
-        span = max(plain if known is None else known.span, abs(value))  # no more than it by more than rounding
+        plain = Terms(weight, span=1.0 if row is None and weight == 1 else LARGEST_WEIGHT)
+        terms = plain if row is None else self.terms.pop(row, plain)
+        value = weight * gain
+        span = max(terms.span, abs(value))  # no more than it by more than rounding
         self.labels += 1
-        self.telling += known is None or known.most > 0
+        self.telling += terms.most > 0
         self.gain += value
         self.better += gain > 0
         self.worse += gain < 0

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aet.adaptation.base import METHODS
+from aet.adaptation.growing import SMALLEST
 from aet.adaptation.together import answer_together, predict_together
 from aet.errors import ConfigError, SchemaError
 from tests.adaptation.models import everything, inputs, three
@@ -86,9 +87,10 @@ def test_what_a_stream_keeps_holds_no_rows_of_others(model):
     predict_together(streams, [site(n, rows=2) for n in range(4)])
     for stream in streams:
         kept = next(iter(stream.kept.batch.values.values()))
-        assert kept.untyped_storage().nbytes() == kept.numel() * kept.element_size()
-        waiting = [logits for _, given, _ in stream.answered.waiting.values() for logits in given.values()]
-        assert all(t.untyped_storage().nbytes() <= 2 * 3 * t.element_size() for t in waiting)
+        assert kept.untyped_storage().nbytes() == SMALLEST * kept[0].numel() * kept.element_size()
+        said = stream.answered.waiting._said
+        assert list(said) == ["served"]
+        assert said["served"].untyped_storage().nbytes() == SMALLEST * 3 * said["served"].element_size()
 
 
 def test_rows_may_be_few_or_none(model):

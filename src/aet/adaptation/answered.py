@@ -6,7 +6,7 @@ themselves, as they were given, for as long as a label may come (`keep` rows, wi
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -18,8 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aet.adaptation.growing import Growing
 from aet.adaptation.guard import FEW
-from aet.adaptation.sealed import widened
+from aet.adaptation.waiting import SIDES, Waiting
 from aet.errors import ConfigError, DataError
 from aet.monitoring.performance import ESTIMATORS, UNKNOWN, Estimate, HeldOut, Labelled, Seen, bounded
 
@@ -31,7 +32,6 @@ Floats = npt.NDArray[np.float64]
 WINDOW, POINT, POINTS, ROOM = 2048, 200, 2000, 4_000_000
 TRIAL = 64
 """Newest drawn labels by which what was served is compared with the source."""
-SIDES = ("served", "source")
 PLAIN = ("doc", "atc", "cbpe", "constant")
 """Estimators that read confidences alone, the one with the least error first (docs/lab/estimates.md)."""
 
@@ -43,10 +43,9 @@ class Answered:
         self.output, self.statistics = model.output, model.statistics
         self.keep = min(keep, max(1, ROOM // model.output.width))
         self.rows = 0
-        self.sure: dict[str, Floats] = {side: np.empty(0) for side in SIDES}
+        self.sure = {side: Growing[Floats](np.empty, WINDOW) for side in SIDES}
         """Confidence of the newest rows; NaN where the source was not asked."""
-        self.waiting: OrderedDict[Hashable, tuple[int, dict[str, Tensor], int]] = OrderedDict()
-        """By id, for labels to come: row number, the logits of its call (B, width) by side, and its place in them."""
+        self.waiting = Waiting(self.keep)
         self.late: deque[dict[str, Any]] = deque(maxlen=WINDOW)
         """Rows whose labels came: row, weight, and confidence and right of each side."""
         self.points: deque[dict[str, Any]] = deque(maxlen=POINTS)
@@ -80,30 +79,21 @@ class Answered:
         """
         if not self.known or not len(ids):
             return
-        given = {"served": served} if source is None else {"served": served, "source": source}
         own = bounded(confidence)
         other = np.full(len(ids), np.nan) if source is None else own if source is served else self.confidence(source)
         for side, sure in zip(SIDES, (own, other), strict=True):
-            self.sure[side] = np.concatenate([self.sure[side], sure])
-        for i, known in enumerate(ids):
-            self.waiting.pop(known, None)
-            self.waiting[known] = (self.rows + i + 1, given, i)  # a tensor a row takes more than its numbers
-        while len(self.waiting) > self.keep:
-            self.waiting.popitem(last=False)
+            self.sure[side].add(sure, len(ids))
+        self.waiting.add(ids, self.rows + 1, served, source)
         self.rows += len(ids)
         start = self.points[-1]["row"] if self.points else 0
         if self.rows - start >= POINT:
             self.points.append({"start": start, "row": self.rows, **self.over(self.rows - start)})
-        for side in SIDES:
-            self.sure[side] = self.sure[side][-WINDOW:]
 
     def source(self, ids: Sequence[Hashable]) -> list[Tensor | None]:
         """What the source said (width,) to rows that wait for labels; None where it was not asked, or knew fewer
         answers then.
         """
-        given = [self.waiting.get(known, (0, {}, 0)) for known in ids]
-        told = [said["source"][place] if "source" in said else None for _, said, place in given]
-        return [logits if logits is not None and len(logits) == self.output.width else None for logits in told]
+        return [self.waiting.source(known, self.output.width) for known in ids]
 
     def confidence(self, logits: Tensor) -> Floats:
         """How sure each answer is, (B,) in 0..1."""
@@ -116,7 +106,7 @@ class Answered:
 
     def seen(self, side: str, rows: int = WINDOW) -> Seen:
         """The newest rows of which the side is known."""
-        sure = self.sure[side][-rows:]
+        sure = self.sure[side].values[-rows:]
         return Seen(sure[~np.isnan(sure)], labelled=self.labelled(side, self.rows - rows))
 
     def labelled(self, side: str, after: int, until: float = np.inf) -> Labelled:
@@ -142,9 +132,7 @@ class Answered:
         `source` gives the source's logits of the rows at some of these places, where it was not asked before.
         """
         places = [i for i, known in enumerate(ids) if known in self.waiting]
-        came = [self.waiting.pop(ids[i]) for i in places]
-        width = self.output.width
-        found = [(row, {side: widened(z[place], width) for side, z in given.items()}) for row, given, place in came]
+        found = [self.waiting.take(ids[i], self.output.width) for i in places]
         bare = [n for n, (_, given) in enumerate(found) if "source" not in given]
         if source is not None and bare:
             for n, logits in zip(bare, source(torch.tensor([places[n] for n in bare])), strict=True):
@@ -194,13 +182,14 @@ class Answered:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able memory, without the answers that wait for labels."""
-        sure = {side: [None if np.isnan(p) else p for p in values.tolist()] for side, values in self.sure.items()}
+        sure = {side: [None if np.isnan(p) else p for p in seen.values.tolist()] for side, seen in self.sure.items()}
         return {"rows": self.rows, "sure": sure, "late": list(self.late), "points": list(self.points)}
 
     def load_dict(self, memory: Mapping[str, Any]) -> None:
         """Take back what `to_dict` gave."""
         self.rows = int(memory["rows"])
-        self.sure = {side: np.array(memory["sure"][side], dtype=float) for side in SIDES}
+        for side in SIDES:
+            self.sure[side].values = np.array(memory["sure"][side], dtype=float)
         self.late.extend(memory["late"])
         self.points.extend(memory["points"])
 
@@ -208,20 +197,11 @@ class Answered:
         """Answers of these rows that wait for labels: number (N,), 0 where nothing waits, and logits (N, width)."""
         if not self.known:
             return {}
-        blank = torch.full((self.output.width,), torch.nan)
-        entries = [self.waiting.get(known, (0, {}, 0)) for known in ids]
-        kept = {"row": torch.tensor([row for row, *_ in entries], dtype=torch.int64)}
-        for side in SIDES:
-            rows = [widened(given[side][place], len(blank)) if side in given else blank for _, given, place in entries]
-            kept[side] = torch.stack(rows) if rows else blank[None][:0]
-        return kept
+        return self.waiting.to_tensors(ids, self.output.width)
 
     def load_tensors(self, ids: Sequence[Hashable], kept: Mapping[str, Tensor]) -> None:
         """Take back what `tensors` gave for the same ids."""
-        for i, known in enumerate(ids):
-            given = {side: kept[side] for side in SIDES if not kept[side][i].isnan().all()}
-            if int(kept["row"][i]):
-                self.waiting[known] = (int(kept["row"][i]), given, i)
+        self.waiting.load_tensors(ids, kept)
 
 
 def line(side: str, name: str, found: Estimate, truth: Estimate = UNKNOWN) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from aet.adaptation.growing import Growing
 from aet.adaptation.ids import Ids
 from aet.batch import Batch
 from aet.errors import FeedbackError, ForgottenRow
@@ -18,9 +21,6 @@ REMEMBERED = 8
 LEAST = 8192
 """... and at least this many of them."""
 
-PIECES = 256
-"""Batches that wait to be joined: of single rows a tensor each takes ten times what they hold."""
-
 
 class KeptRows:
     """At most `keep` rows. Ids are those of the table or a counter; a new row takes over an id seen before."""
@@ -28,11 +28,9 @@ class KeptRows:
     def __init__(self, keep: int) -> None:
         self.keep = keep
         self.ids: list[Hashable] = []
-        self.weights = np.empty(0)
-        """Weight with which a row was asked, 0 if its label is to teach alone; NaN if it was not."""
-        self.looked = np.empty(0, dtype=bool)
-        """Rows that a draw has looked at."""
-        self.pending: list[Batch] = []
+        self._weights = Growing[npt.NDArray[np.float64]](np.empty)
+        self._looked = Growing[npt.NDArray[np.bool_]](lambda count: np.empty(count, dtype=bool))
+        self._values: dict[str, Growing[Tensor]] = {}
         self.place: dict[Hashable, int] = {}
         memory = max(REMEMBERED * keep, LEAST)
         self.gone, self.labelled = Ids(memory), Ids(memory)
@@ -41,11 +39,19 @@ class KeptRows:
         return len(self.ids)
 
     @property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Weight with which a row was asked, 0 if its label is to teach alone; NaN if it was not."""
+        return self._weights.values
+
+    @property
+    def looked(self) -> npt.NDArray[np.bool_]:
+        """Rows that a draw has looked at; to be written to."""
+        return self._looked.values
+
+    @property
     def batch(self) -> Batch:
         """All kept rows, in order of arrival."""
-        if len(self.pending) > 1:
-            self.pending = [Batch.concat(self.pending)]
-        return self.pending[0]
+        return Batch({name: rows.values for name, rows in self._values.items()})
 
     def add(self, batch: Batch, ids: Sequence[Hashable]) -> None:
         """Take rows in and drop the oldest over the limit."""
@@ -53,13 +59,14 @@ class KeptRows:
             self.gone.update(ids)
             return
         returned = [self.place[i] for i in ids if i in self.place]
-        self.pending.append(Batch(values=batch.values))
-        if len(self.pending) > PIECES:
-            self.pending = [Batch.concat(self.pending)]
+        for name, rows in batch.values.items():
+            if name not in self._values:
+                self._values[name] = Growing(partial(like, rows[:0].clone()))
+            self._values[name].add(rows, len(ids))
         self.ids += list(ids)
-        self.weights = np.concatenate([self.weights, np.full(len(ids), np.nan)])
-        self.looked = np.concatenate([self.looked, np.zeros(len(ids), dtype=bool)])
-        for known in ids:
+        self._weights.add(np.nan, len(ids))
+        self._looked.add(False, len(ids))
+        for known in ids if self.labelled or self.gone else ():
             self.labelled.discard(known)
             self.gone.discard(known)
         if returned or len(self.ids) > self.keep + min(self.keep, 1024):
@@ -84,9 +91,10 @@ class KeptRows:
     def select(self, stay: np.ndarray) -> None:
         """Keep these rows only."""
         rows = torch.from_numpy(np.flatnonzero(stay))
-        self.pending = [self.batch[rows]]
+        for held in self._values.values():
+            held.values = held.values[rows]
         self.ids = [self.ids[i] for i in rows.tolist()]
-        self.weights, self.looked = self.weights[stay], self.looked[stay]
+        self._weights.values, self._looked.values = self.weights[stay], self.looked[stay]
         self.place = {known: position for position, known in enumerate(self.ids)}
 
     def mark_asked(self, positions: np.ndarray, weights: np.ndarray) -> None:
@@ -130,3 +138,8 @@ class KeptRows:
         rows = self.batch[torch.from_numpy(positions)]
         check(rows)
         return positions, rows
+
+
+def like(rows: Tensor, count: int) -> Tensor:
+    """Room for so many rows as these."""
+    return rows.new_empty(count, *rows.shape[1:])

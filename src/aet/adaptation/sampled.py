@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from aet.adaptation.growing import SMALLEST
 from aet.schema import Schema
 from aet.statistics import measured
 
 SAMPLE = 2048
-WAITING = 64
-"""Blocks that wait before they are brought together: a table is slow to make, and streams may come row by row."""
 
 
 class Sampled:
@@ -30,8 +30,8 @@ class Sampled:
     def __init__(self, schema: Schema, seed: int = 0) -> None:
         self.schema, self.seen = schema, 0
         self._rng = np.random.default_rng(seed)
-        self._rows: pd.DataFrame | None = None
-        self._waiting: list[tuple[pd.DataFrame, slice, npt.NDArray[np.int64]]] = []
+        self._held = [np.empty((0, len(columns)), dtype) for columns, dtype in columns_of(schema)]
+        """Cells by kind (room, columns), written in place: a table a row is slow to make and to join."""
 
     def saw(self, frame: pd.DataFrame) -> None:
         """Rows (n, columns) as checked."""
@@ -41,32 +41,37 @@ class Sampled:
         """For each of the next rows (n,) its place in the sample, `SAMPLE` or more if it is not in it."""
         room = max(0, min(rows, SAMPLE - self.seen))
         first, self.seen = self.seen, self.seen + rows
-        later = self._rng.integers(0, first + room + 1 + np.arange(rows - room)) if rows > room else np.empty(0, int)
+        if room == rows:
+            return np.arange(first, first + rows)
+        later = self._rng.integers(0, first + room + 1 + np.arange(rows - room))
         return np.concatenate([first + np.arange(room), later])
 
-    def take(self, block: pd.DataFrame, rows: slice, places: npt.NDArray[np.int64]) -> None:
-        """Measured rows of a block for these places (n,)."""
-        if len(places):
-            self._waiting.append((block, rows, places))
-            if len(self._waiting) > WAITING:
-                self._settle()
+    def take(self, cells: Sequence[npt.NDArray[Any]], places: npt.NDArray[np.int64]) -> None:
+        """Measured cells by kind (n, columns) for these places (n,); a later row takes a place over."""
+        for kind, fresh in enumerate(cells):
+            held = self._held[kind]
+            if len(places) and int(places.max()) >= len(held):
+                room = min(SAMPLE, max(SMALLEST, 2 * (int(places.max()) + 1)))
+                self._held[kind] = np.empty((room, held.shape[1]), held.dtype)
+                self._held[kind][: len(held)] = held
+            self._held[kind][places] = fresh
 
     @property
     def rows(self) -> pd.DataFrame | None:
         """The sample; None if nothing was seen."""
-        self._settle()
-        return self._rows
+        if not self.seen:
+            return None
+        size, kinds = min(self.seen, SAMPLE), columns_of(self.schema)
+        parts = [pd.DataFrame(held[:size], columns=names) for held, (names, _) in zip(self._held, kinds, strict=True)]
+        return pd.concat(parts, axis=1)[[name for spec in self.schema.inputs for name in spec.columns]]
 
-    def _settle(self) -> None:
-        if not self._waiting:
-            return
-        before = [] if self._rows is None else [self._rows]
-        known = len(before[0]) if before else 0
-        joined = pd.concat([*before, *(block.iloc[rows] for block, rows, _ in self._waiting)], ignore_index=True)
-        places = np.concatenate([np.arange(known), *(places for *_, places in self._waiting)])
-        source = np.empty(int(places.max()) + 1, dtype=np.int64)
-        source[places] = np.arange(len(places))  # a later row takes the place over
-        self._rows, self._waiting = joined.iloc[source].reset_index(drop=True), []
+
+def columns_of(schema: Schema) -> list[tuple[list[str], npt.DTypeLike]]:
+    """Columns that are measured as numbers, and those as texts, if there are any."""
+    names: tuple[list[str], list[str]] = [], []
+    for spec in schema.inputs:
+        names[spec.kind == "category"].extend(spec.columns)
+    return [(own, dtype) for own, dtype in zip(names, (np.float64, object), strict=True) if own]
 
 
 def saw(samples: Sequence[Sampled], frame: pd.DataFrame, rows: Sequence[int]) -> None:
@@ -75,11 +80,14 @@ def saw(samples: Sequence[Sampled], frame: pd.DataFrame, rows: Sequence[int]) ->
     What is wanted is measured now, once: the files that cells name may be gone by the time of the report.
     """
     places = [sample.drawn(count) for sample, count in zip(samples, rows, strict=True)]
-    wanted = [each < SAMPLE for each in places]
-    chosen = np.flatnonzero(np.concatenate(wanted))
-    if not len(chosen):
+    wanted = np.concatenate(places) < SAMPLE
+    if not wanted.any():
         return
-    block, stop = measured(frame if len(chosen) == len(frame) else frame.iloc[chosen], samples[0].schema), 0
-    for sample, each, stay in zip(samples, places, wanted, strict=True):
-        start, stop = stop, stop + int(stay.sum())
-        sample.take(block, slice(start, stop), each[stay])
+    kinds, start = columns_of(schema := samples[0].schema), 0
+    block = measured(frame if wanted.all() else frame.iloc[np.flatnonzero(wanted)], schema)
+    # Columns are not picked where all are of a kind: that takes as long as a tenth of a forward pass.
+    cells = [(block[names] if len(kinds) > 1 else block).to_numpy(dtype) for names, dtype in kinds]
+    for sample, each in zip(samples, places, strict=True):
+        own = each[each < SAMPLE]
+        sample.take([part[start : start + len(own)] for part in cells], own)
+        start += len(own)

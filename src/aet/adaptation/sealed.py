@@ -14,6 +14,8 @@ from torch import Tensor
 
 SIDES = ("source", "proposal")
 ROOM = 4_000_000
+OUT_OF_REACH = -1e4
+"""Logit of an answer that the output did not know then."""
 
 
 class Sealed:
@@ -73,4 +75,4 @@ def widened(logits: Tensor, width: int) -> Tensor:
     >>> widened(torch.zeros(2), 3)
     tensor([     0.,      0., -10000.])
     """
-    return torch.nn.functional.pad(logits, (0, width - logits.shape[-1]), value=-1e4)
+    return torch.nn.functional.pad(logits, (0, width - logits.shape[-1]), value=OUT_OF_REACH)

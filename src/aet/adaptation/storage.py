@@ -63,7 +63,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
         "ids": {**ids_of(stream.kept, rows), "sealed": sealed},
     }
     try:
-        text = json.dumps(described, indent=1)
+        text = json.dumps(described)
     except TypeError as error:
         raise RunError(
             f"The stream cannot be written as JSON: {error}. Ids of rows must be texts or numbers; turn the id column "

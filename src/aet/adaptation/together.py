@@ -266,7 +266,7 @@ def by_state(model: Model, wanted: Sequence[tuple[Batch, ElasticState | None]]) 
         if len(wanted) == 1:
             return [model.logits(wanted[0][0])]
         said = model.logits(Batch.concat([rows for rows, _ in wanted]))
-    return [piece.clone() for piece in said.split([len(rows) for rows, _ in wanted])]
+    return list(said.split([len(rows) for rows, _ in wanted]))
 
 
 def stacked(source: ElasticState, states: Sequence[ElasticState | None]) -> ElasticState:

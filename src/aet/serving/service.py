@@ -36,7 +36,7 @@ from aet.serving.store import AnsweredRow, Forgotten, Label, Store
 from aet.serving.watches import Watches, advised
 
 log = logging.getLogger(__name__)
-SHARE = 0.1
+SHARE = 0.02
 """Of the time that saving streams from time to time may take: answers and their writing wait for it."""
 FOLDED = 8
 """Streams for which a copy of the model with their state folded in is kept."""

@@ -23,7 +23,8 @@ import torch
 from common import Done, Record, arguments, partial, summary, write
 from rich.console import Console
 from rich.table import Table as Printed
-from tables import Parts, Task, fitted, score, splits
+from tables_data import Parts, Task, score, splits
+from tables_peers import fitted
 
 from aet.config import Config
 

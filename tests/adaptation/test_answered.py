@@ -122,6 +122,18 @@ def test_memory_is_bounded(model):
     assert len(answered.late) == 90
 
 
+def test_the_estimate_of_a_long_call_is_of_all_its_rows(model):
+    answered, apart = Answered(model, keep=100), Answered(model, keep=100)
+    sure = np.repeat([0.9, 0.5], [3 * WINDOW, WINDOW])
+    logits = torch.randn(len(sure), 3)
+    answered.add(range(len(sure)), logits, None, sure)
+    apart.add(range(WINDOW), logits[:WINDOW], None, sure[-WINDOW:])
+    (whole,), (end,) = answered.points, apart.points
+    assert whole["served"]["rows"] == len(sure)
+    assert whole["served"]["value"] > end["served"]["value"] + 0.1
+    assert len(answered.seen("served").confidence) == WINDOW
+
+
 def test_goes_on_after_it_was_saved(model, tmp_path):
     frame = three(300, 6, shift=1.0)
     stream, _ = streamed(model, frame, guard="always", adapt="restandardise", compare=True)

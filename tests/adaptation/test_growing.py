@@ -51,3 +51,12 @@ def test_rows_of_tensors_grow_alike():
         plain = torch.cat([plain, fresh])
         assert torch.equal(seen.values, plain)
         assert torch.equal(before, copy)  # what was given out does not change
+
+
+def test_of_a_long_call_all_is_there_until_the_next():
+    seen = Growing(np.empty, most=3)
+    seen.add(np.arange(2.0), 2)
+    seen.add(np.arange(10.0, 20.0), 10)
+    assert seen.values.tolist() == [17.0, 18.0, 19.0]
+    assert seen.newest(11).tolist() == [1.0, *range(10, 20)]
+    assert seen.newest(99).tolist() == [0.0, 1.0, *range(10, 20)]

@@ -161,3 +161,31 @@ def test_what_is_remembered_of_labels_is_bounded(monkeypatch):
         kept.take([59])
     with pytest.raises(FeedbackError, match="too long ago"):
         kept.take([0])
+
+
+def test_where_memory_fails_no_input_has_a_row_more(monkeypatch):
+    kept = KeptRows(100)
+    both = Batch(values={"x": torch.zeros(10, 1), "y": torch.zeros(10, 2)})
+    kept.add(both, list(range(10)))
+
+    def full(count):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kept._values["y"], "empty", full)
+        with pytest.raises(MemoryError):
+            kept.add(both, list(range(10, 20)))
+    assert {len(rows) for rows in kept.batch.values.values()} == {10}
+    consistent(kept)
+
+
+def test_rows_that_came_in_inference_mode_are_kept_outside_of_it():
+    kept = KeptRows(100)
+    with torch.inference_mode():
+        kept.add(rows(range(5)), list(range(5)))
+        kept.take([1])
+    kept.add(rows(range(5, 40)), list(range(5, 40)))
+    with torch.inference_mode():
+        kept.add(rows(range(40, 50)), list(range(40, 50)))
+    assert kept.take([7, 45])[0].values["x"].flatten().tolist() == [7, 45]
+    consistent(kept)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from aet.adaptation import waiting as module
 from aet.adaptation.waiting import Waiting
 
 
@@ -28,18 +29,18 @@ def test_it_gives_back_what_was_put_in(most):
         for i, known in enumerate(ids):
             plain.pop(known, None)
             given = {"served": served[i]} | ({} if source is None else {"source": source[i]})
-            plain[known] = number + i + 1, given, number + i
+            plain[known] = number + i + 1, given
         number += count
-        plain = OrderedDict((k, entry) for k, entry in plain.items() if entry[2] >= number - most)
+        plain = OrderedDict(list(plain.items())[-most:])
         assert list(waiting) == list(plain)
         for known in rng.choice(300, 10, replace=False).tolist():
-            given = plain.get(known, (0, {}, 0))[1]
+            given = plain.get(known, (0, {}))[1]
             assert (known in waiting) == bool(given)
             said = waiting.source(known, 3)
             assert (said is None) == ("source" not in given)
             assert said is None or torch.equal(said, given["source"])
         for known in [k for k in rng.choice(300, 3, replace=False).tolist() if k in plain]:
-            row, given, _ = plain.pop(known)
+            row, given = plain.pop(known)
             found, told = waiting.take(known, 3)
             assert found == row
             assert equal(told, given)
@@ -99,6 +100,57 @@ def test_saved_and_loaded_it_gives_the_same(most):
         (row, given), (number, said) = waiting.take(known, 2), again.take(known, 2)
         assert row == number
         assert equal(given, said)
+
+
+def test_of_wider_answers_fewer_wait_and_memory_stays_bounded(monkeypatch):
+    monkeypatch.setattr(module, "ROOM", 1000)
+    waiting = Waiting(400)
+    waiting.add(list(range(400)), 1, torch.zeros(400, 2), None)
+    assert len(waiting) == 400
+    waiting.add(["wide"], 401, torch.ones(1, 100), None)
+    assert list(waiting) == [*range(391, 400), "wide"]
+    assert waiting._said["served"].numel() <= 2 * 1000
+    assert waiting.take(395, 100)[0] == 396
+    widest = waiting._said["served"].shape[1]
+    waiting.add(["wider"], 402, torch.ones(1, 101), None)  # an answer more needs no new block
+    assert waiting._said["served"].shape[1] == widest > 100
+
+
+def test_logits_of_any_precision_wait_beside_each_other():
+    waiting = Waiting(8)
+    waiting.add(["a", "b"], 1, torch.ones(2, 2, dtype=torch.float16), torch.zeros(2, 2, dtype=torch.bfloat16))
+    waiting.add(["c"], 3, torch.full((1, 2), 0.5), None)
+    told = waiting.to_tensors(["a", "c"], 2)
+    assert told["served"].tolist() == [[1.0, 1.0], [0.5, 0.5]]
+    assert waiting.source("b", 2).tolist() == [0.0, 0.0]
+
+
+def test_what_began_in_inference_mode_goes_on_outside():
+    waiting = Waiting(100)
+    with torch.inference_mode():
+        waiting.add(["a"], 1, torch.ones(1, 2), torch.zeros(1, 2))
+    waiting.add(["b"], 2, torch.ones(1, 2), torch.zeros(1, 2))
+    with torch.inference_mode():
+        waiting.add(list(range(50)), 3, torch.ones(50, 2), torch.zeros(50, 2))
+    waiting.add(["c"], 53, torch.ones(1, 2), None)
+    assert len(waiting) == 53
+
+
+def test_where_memory_fails_nothing_has_changed(monkeypatch):
+    waiting = Waiting(100)
+    waiting.add(["a"], 1, torch.ones(1, 2), None)
+    rows = torch.ones(1, 5), torch.zeros(1, 5)
+
+    def full(*shape):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "zeros", full)
+        with pytest.raises(MemoryError):
+            waiting.add(["b"], 2, *rows)
+    waiting.add(["c"], 3, *rows)
+    assert list(waiting) == ["a", "c"]
+    assert waiting.take("a", 5)[1]["served"].tolist() == [1.0, 1.0, -10000.0, -10000.0, -10000.0]
 
 
 def test_nothing_is_kept_where_nothing_may_be():

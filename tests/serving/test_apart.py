@@ -34,7 +34,7 @@ def test_a_stream_forgotten_by_another_program_harms_no_other(service, store):
     assert [row["id"] for row in service.predict("local", "a", rows).rows] == list(range(8))  # made anew
     store.forget_stream(store.stream("local", "a").number)
     service.feedback("local", "b", [Label(0, truth[0])]).result()
-    service.save()
+    service.saver.save()
     assert store.pending(store.stream("local", "b").number) == []
 
 
@@ -51,7 +51,7 @@ def test_a_save_that_is_overtaken_does_not_take_back_what_came_later(service, st
         return kept(*given, **named)
 
     monkeypatch.setattr(store, "keep_state", keep_state)
-    saver = threading.Thread(target=service.save)
+    saver = threading.Thread(target=service.saver.save)
     saver.start()
     slow.wait()
     service.reset("local", "s")
@@ -80,7 +80,7 @@ def test_what_was_kept_aside_is_not_written_down_where_data_are_masked(model, st
     rows, _ = rows_of(2)
     found = service.predict("local", "s", [rows[0], {**rows[1], "a": "write to carla77@example.org"}])
     assert "carla77" in found.rows[1]["problem"]  # its sender may read it
-    service.save()
+    service.saver.save()
     service.learner.stop()
     state = store.state(store.stream("local", "s").number)
     kept = str(store.values(store.stream("local", "s").number, [0, 1])).encode() + state.content

@@ -12,9 +12,8 @@ import aet
 from aet.client import Client, ServerError
 from aet.errors import ConfigError, RunError, StoreError
 from aet.serving.app import create_app, protected
-from aet.serving.gate import Gate
 from aet.serving.keys import Keys
-from aet.serving.models import Served, load_models
+from aet.serving.models import load_models
 from aet.serving.refusals import Unknown
 from aet.serving.service import Service
 from aet.serving.store import Label, Store
@@ -104,7 +103,7 @@ def test_each_version_keeps_its_own_state_whatever_came_between(serve):
     service.releases.promote("gas", 2)
     for seed in range(3):
         learn(service, count=4, seed=seed)
-        service.save()
+        service.saver.save()
     labels = service.describe("local", "s")["labels"]
     service.releases.back("gas")
     assert said(service) == said(twin)
@@ -360,47 +359,6 @@ def test_the_client_changes_versions(serve):
         with pytest.raises(ServerError) as refused:
             client.versions("none")
         assert refused.value.kind == "Unknown"
-
-
-def test_a_gate_lets_those_inside_go_on_and_others_wait():
-    gate, order = Gate(), []
-    inside = threading.Event()
-
-    def passes():
-        with gate.passing():
-            inside.set()
-            order.append("first")
-            closer.start()
-            while not gate._shut:
-                pass
-            with gate.passing():
-                order.append("again")
-
-    def closes():
-        with gate.closed():
-            order.append("alone")
-
-    closer = threading.Thread(target=closes)
-    passer = threading.Thread(target=passes)
-    passer.start()
-    inside.wait(10)
-    passer.join(10)
-    closer.join(10)
-    with gate.passing():
-        order.append("after")
-    assert order == ["first", "again", "alone", "after"]
-
-
-def test_a_share_takes_streams_in_and_lets_none_out(model):
-    one = Served("gas", "2", model)
-    names = [f"s{n}" for n in range(400)]
-    taken = [
-        {name for name in names if Served("gas", "1", model, canary=one, share=share).of("ada", name) is one}
-        for share in (0.1, 0.3)
-    ]
-    assert taken[0] < taken[1]
-    assert 20 <= len(taken[0]) <= 60
-    assert 85 <= len(taken[1]) <= 155
 
 
 def test_no_version_is_loaded_while_the_gate_is_closed(serve, monkeypatch):

@@ -67,7 +67,7 @@ def test_labels_are_kept_before_they_are_learned(service, store, monkeypatch):
     learning.result()
     assert service.describe("local", "s")["labels"] == 2
     assert len(store.pending(number)) == 2  # learned, but no state that was saved has
-    service.save()
+    service.saver.save()
     assert store.pending(number) == []
     service.feedback("local", "s", labels_for([0], truth)).result()  # once more, as a client does that heard no answer
     assert service.describe("local", "s")["labels"] == 2
@@ -78,7 +78,7 @@ def test_a_crash_loses_no_label_and_gives_no_id_twice(make_service, store):
     rows, truth = rows_of(8)
     first.predict("local", "s", rows[:4])
     first.feedback("local", "s", labels_for([0], truth)).result()
-    first.save()
+    first.saver.save()
     first.predict("local", "s", rows[4:])
     first.feedback("local", "s", labels_for([1, 5], truth)).result()
     state = first.residents.all()[0].stream.state

@@ -135,7 +135,7 @@ def test_a_restart_keeps_the_evidence_and_the_rate(make_watched, store):
     before = first.drift("local", "s")["watch"]
     first.learner.stop()
     first.watches.stop()
-    first.save("end")
+    first.saver.save("end")
 
     second = make_watched()
     after = second.drift("local", "s")["watch"]
@@ -148,11 +148,11 @@ def test_a_restart_keeps_the_evidence_and_the_rate(make_watched, store):
 def test_what_only_the_saver_saw_between_two_restarts_stays_too(make_watched):
     first = make_watched()
     shown(first, count=120)
-    first.save()
+    first.saver.save()
     second = make_watched()
     rows, _ = rows_of(3, 5)
     answers = second.predict("local", "s", rows[:1])
-    second.save()  # before any lot of its own was looked at
+    second.saver.save()  # before any lot of its own was looked at
     third = make_watched()
     assert third.drift("local", "s")["watch"]["rows"] >= 120
     assert answers.rows[0]["id"] == 120
@@ -182,7 +182,7 @@ def test_late_labels_are_shown_as_errors_of_the_source(watched):
 
 def test_a_fault_of_ours_breaks_no_answer_and_is_said_once(watched, monkeypatch, caplog):
     shown(watched, count=100)
-    watched.save()
+    watched.saver.save()
 
     def broken(self, *_, **__):
         raise ZeroDivisionError("ours")
@@ -209,7 +209,7 @@ def test_an_alarm_that_could_not_be_written_down_is_said_later(make_watched, sto
     monkeypatch.setattr(store, "alarm", full)
     shown(first, count=120, seed=2, **DRIFT)
     assert kinds(first) == []
-    first.save()
+    first.saver.save()
     monkeypatch.undo()
     second = make_watched()
     shown(second, count=1, seed=3)
@@ -220,7 +220,7 @@ def test_a_damaged_watch_gives_way_to_a_new_one(make_watched, store, monkeypatch
     first = make_watched()
     shown(first, count=50)
     monkeypatch.setattr("aet.serving.watches.save", lambda arrays: b"damaged")
-    first.save()
+    first.saver.save()
     monkeypatch.undo()
     second = make_watched()
     assert second.drift("local", "s")["watch"]["rows"] == 0

@@ -10,7 +10,7 @@ from aet.training.loop import fit
 from aet.training.lr_range import BETA, Sweep, find_lr, steepest
 from aet.training.switch import Run
 
-from .test_loop import bits, prepared, same
+from .loops import bits, prepared, same
 
 
 def test_it_leaves_the_model_and_finds_the_same_again():

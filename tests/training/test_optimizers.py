@@ -11,7 +11,7 @@ from aet.training import loop
 from aet.training.loop import fit, parameter_groups
 from aet.training.optimizers import OPTIMIZERS, make_optimizer, own_rate, own_schedule, recipe, to_average, to_train
 
-from .test_loop import Interrupt, after, bits, figures, prepared, same
+from .loops import Interrupt, after, bits, figures, prepared, same
 
 OTHERS = ("lion", "adan", "schedulefreeradam", "dadaptadam", "splus")
 

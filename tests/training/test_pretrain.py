@@ -11,7 +11,7 @@ from aet.training import checkpoint
 from aet.training.pretrain import Masked, pretrain, token_losses
 
 from ..made import shapes, signs
-from .test_loop import Interrupt, bits, prepared, same
+from .loops import Interrupt, bits, prepared, same
 
 
 def masked_of(model, rows):

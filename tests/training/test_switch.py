@@ -12,7 +12,7 @@ from aet.training.loop import fit
 from aet.training.switch import SWITCHES, Switch, switched_on
 
 from ..made import mixed
-from .test_loop import Interrupt, after, bits, figures, prepared, same
+from .loops import Interrupt, after, bits, figures, prepared, same
 
 NEEDED: dict[str, dict] = {}
 """Settings without which a switch has nothing to do here."""

@@ -10,7 +10,7 @@ from aet.training import loop
 from aet.training.worth import FOLDER, difference, paired
 
 from ..made import quick, signs
-from .test_loop import Interrupt, bits, same
+from .loops import Interrupt, bits, same
 
 
 def test_the_interval_by_hand():

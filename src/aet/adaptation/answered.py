@@ -1,7 +1,7 @@
 """What a stream keeps of its recent answers, to say how many of them are right: bounded, and cheap to keep.
 
 Confidences of the newest `WINDOW` rows, one estimate for every `POINT` rows or so for the report, and the answers
-themselves, as they were given, for as long as a label may come (`keep` rows, within `ROOM` numbers).
+themselves, as they were given, for as long as a label may come (`keep` rows, see `waiting`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-WINDOW, POINT, POINTS, ROOM = 2048, 200, 2000, 4_000_000
+WINDOW, POINT, POINTS = 2048, 200, 2000
 TRIAL = 64
 """Newest drawn labels by which what was served is compared with the source."""
 PLAIN = ("doc", "atc", "cbpe", "constant")
@@ -41,11 +41,10 @@ class Answered:
 
     def __init__(self, model: Model, keep: int) -> None:
         self.output, self.statistics = model.output, model.statistics
-        self.keep = min(keep, max(1, ROOM // model.output.width))
         self.rows = 0
         self.sure = {side: Growing[Floats](np.empty, WINDOW) for side in SIDES}
         """Confidence of the newest rows; NaN where the source was not asked."""
-        self.waiting = Waiting(self.keep)
+        self.waiting = Waiting(keep)
         self.late: deque[dict[str, Any]] = deque(maxlen=WINDOW)
         """Rows whose labels came: row, weight, and confidence and right of each side."""
         self.points: deque[dict[str, Any]] = deque(maxlen=POINTS)
@@ -106,7 +105,7 @@ class Answered:
 
     def seen(self, side: str, rows: int = WINDOW) -> Seen:
         """The newest rows of which the side is known."""
-        sure = self.sure[side].values[-rows:]
+        sure = self.sure[side].newest(rows)
         return Seen(sure[~np.isnan(sure)], labelled=self.labelled(side, self.rows - rows))
 
     def labelled(self, side: str, after: int, until: float = np.inf) -> Labelled:

@@ -45,15 +45,22 @@ class Growing(Generic[Block]):
         """These alone; the block is taken over."""
         self._block, self._size = rows, len(rows)
 
-    def add(self, rows: Block | float, count: int) -> None:
-        """So many more: these (count, ...), or one number for all."""
+    def newest(self, count: int) -> Block:
+        """The last so many rows that are still here: of a call of more than `most`, all until the next."""
+        return cast(Block, self._block[max(0, self._size - count) : self._size])
+
+    def make_room(self, count: int) -> None:
+        """For so many more; nothing changes if memory fails."""
         if self._size + count > len(self._block):
             before = self.values
             room = len(before) + count
-            self._block = self.empty(max(SMALLEST, room + room // 2))
-            self._put(before, 0, len(before))
-        self._put(rows, self._size, count)
+            block: Any = self.empty(max(SMALLEST, room + room // 2))
+            block[: len(before)] = before
+            self._block, self._size = block, len(before)
 
-    def _put(self, rows: Any, start: int, count: int) -> None:
-        self._block[start : start + count] = rows
-        self._size = start + count
+    def add(self, rows: Block | float, count: int) -> None:
+        """So many more: these (count, ...), or one number for all."""
+        self.make_room(count)
+        block: Any = self._block
+        block[self._size : self._size + count] = rows
+        self._size += count

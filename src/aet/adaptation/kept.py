@@ -62,6 +62,9 @@ class KeptRows:
         for name, rows in batch.values.items():
             if name not in self._values:
                 self._values[name] = Growing(partial(like, rows[:0].clone()))
+        for held in self._values.values():  # all of them, before any has a row more
+            held.make_room(len(ids))
+        for name, rows in batch.values.items():
             self._values[name].add(rows, len(ids))
         self.ids += list(ids)
         self._weights.add(np.nan, len(ids))
@@ -91,8 +94,10 @@ class KeptRows:
     def select(self, stay: np.ndarray) -> None:
         """Keep these rows only."""
         rows = torch.from_numpy(np.flatnonzero(stay))
-        for held in self._values.values():
-            held.values = held.values[rows]
+        with torch.inference_mode(False):
+            values = {name: held.values[rows] for name, held in self._values.items()}
+        for name, held in self._values.items():
+            held.values = values[name]
         self.ids = [self.ids[i] for i in rows.tolist()]
         self._weights.values, self._looked.values = self.weights[stay], self.looked[stay]
         self.place = {known: position for position, known in enumerate(self.ids)}
@@ -142,4 +147,5 @@ class KeptRows:
 
 def like(rows: Tensor, count: int) -> Tensor:
     """Room for so many rows as these."""
-    return rows.new_empty(count, *rows.shape[1:])
+    with torch.inference_mode(False):  # what is made under it cannot be written to outside
+        return rows.new_empty(count, *rows.shape[1:])

@@ -52,7 +52,7 @@ class Sampled:
             held = self._held[kind]
             if len(places) and int(places.max()) >= len(held):
                 room = min(SAMPLE, max(SMALLEST, 2 * (int(places.max()) + 1)))
-                self._held[kind] = np.empty((room, held.shape[1]), held.dtype)
+                self._held[kind] = np.full((room, held.shape[1]), np.nan, held.dtype)
                 self._held[kind][: len(held)] = held
             self._held[kind][places] = fresh
 

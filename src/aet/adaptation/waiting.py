@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,15 +12,17 @@ from torch import Tensor
 from aet.adaptation.growing import SMALLEST
 from aet.adaptation.sealed import OUT_OF_REACH, widened
 
+ROOM = 4_000_000
+"""Numbers that a side takes at most: of wide answers fewer rows wait."""
 SIDES = ("served", "source")
 NOT_ASKED, AS_SERVED, ITS_OWN = range(3)
 """What is known of the source's answer to a row."""
 
 
 class Waiting:
-    """Of the newest `most` rows those whose labels have not come, by id, in order of arrival.
+    """At most `most` rows by id, in order of arrival; the oldest go first.
 
-    Row n of the stream has place n mod S in blocks (S, width), which double up to S = `most` (why: `growing`).
+    Each has a place in blocks (S, width) that grow by half (why: `growing`); places of rows that left are used again.
 
     >>> waiting = Waiting(2)
     >>> waiting.add(["a", "b", "c"], 1, torch.zeros(3, 2), None)
@@ -30,75 +32,69 @@ class Waiting:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._number: OrderedDict[Hashable, int] = OrderedDict()
-        """By id which row of the stream it was."""
+        self._place: OrderedDict[Hashable, int] = OrderedDict()
+        self._free: list[int] = []
         self._said: dict[str, Tensor] = {}
         self._widest = 0
-        self._width, self._asked = np.empty(0, np.int32), np.empty(0, np.int8)
-        """Of each place: how wide its logits were given, and what is known of the source's answer."""
+        self._row, self._width, self._asked = np.empty((3, 0), np.int64)
+        """Of each place: its row's number in the stream, how wide its logits were, and what is known of the source."""
 
     def __len__(self) -> int:
-        return len(self._number)
+        return len(self._place)
 
     def __iter__(self) -> Iterator[Hashable]:
-        return iter(self._number)
+        return iter(self._place)
 
     def __contains__(self, known: Hashable) -> bool:
-        return known in self._number
+        return known in self._place
 
     def add(self, ids: Sequence[Hashable], first: int, served: Tensor, source: Tensor | None) -> None:
-        """Rows from this number on were answered: logits (B, width). Numbers rise from call to call."""
-        over, asked = max(0, len(ids) - self.most), NOT_ASKED if source is None else ITS_OWN
+        """Rows of the stream from this number on were answered: logits (B, width)."""
+        width, asked = served.shape[1], NOT_ASKED if source is None else ITS_OWN
+        said = {"served": served} if source is None or source is served else {"served": served, "source": source}
         if source is served:
-            source, asked = None, AS_SERVED
-        rows, width = len(ids) - over, served.shape[1]
+            asked = AS_SERVED
+        self.most = min(self.most, max(1, ROOM // width))
+        over = max(0, len(ids) - self.most)
+        rows = len(ids) - over
         if not rows:
             return
-        first += over
-        for known in ids[over:]:
-            self._number.pop(known, None)
-        oldest = next(iter(self._number.values()), first)
-        while oldest < first + rows - self.most:
-            self._number.popitem(last=False)
-            oldest = next(iter(self._number.values()), first)
-        if first + rows - oldest > len(self._asked) or width > self._widest:
-            self._make_room(first + rows - oldest, width)
-        self._number.update(zip(ids[over:], range(first, first + rows), strict=True))
-        size = len(self._asked)
-        start = first % size
-        places = slice(start, start + rows) if start + rows <= size else np.arange(first, first + rows) % size
+        for known in ids:
+            if known in self._place:
+                self._free.append(self._place.pop(known))
+        while len(self._place) > self.most - rows:
+            self._free.append(self._place.popitem(last=False)[1])
+        if rows > len(self._free) or width > self._widest or said.keys() - self._said.keys():
+            self._make_room(rows, width, said)
+        taken = [self._free.pop() for _ in range(rows)]
+        places = slice(taken[0], taken[0] + 1) if rows == 1 else np.array(taken)
+        self._row[places] = np.arange(first + over, first + len(ids))
         self._width[places], self._asked[places] = width, asked
-        for side, said in (("served", served), ("source", source)):
-            if said is not None:
-                self._block(side, said)[places, :width] = said[over:].detach().cpu()
+        for side, logits in said.items():
+            self._said[side][places, :width] = logits[over:].detach().float().cpu()
+        self._place.update(zip(ids[over:], taken, strict=True))
 
-    def _make_room(self, rows: int, width: int) -> None:
-        """For so many rows, from the oldest to the newest, and for logits as wide as these."""
-        before = len(self._asked)
-        size = before if rows <= before else min(self.most, max(SMALLEST, 2 * rows))
-        self._widest = max(self._widest, width)
-        numbers = np.fromiter(self._number.values(), np.int64, len(self._number))
-        old, new = numbers % max(1, before), numbers % size
-        for name in ("_width", "_asked"):
-            wider = np.zeros(size, getattr(self, name).dtype)
-            wider[new] = getattr(self, name)[old]
-            setattr(self, name, wider)
-        for side, block in self._said.items():
-            larger = block.new_zeros(size, self._widest)
-            larger[new, : block.shape[1]] = block[old]
-            self._said[side] = larger
-
-    def _block(self, side: str, like: Tensor) -> Tensor:
-        """Logits (S, width) of a side."""
-        if side not in self._said:
-            self._said[side] = like.new_zeros(len(self._asked), self._widest, device="cpu")
-        return self._said[side]
+    def _make_room(self, rows: int, width: int, sides: Iterable[str]) -> None:
+        """Blocks with room for so many rows more, and for logits as wide as these; nothing changes if memory fails."""
+        old, size = list(self._place.values()), len(self._place) + rows
+        room = max(size, min(self.most, max(SMALLEST, size + size // 2)))
+        wide = self._widest if width <= self._widest else width + (width // 8 if self._widest else 0)
+        columns, said = np.zeros((3, room), np.int64), {}
+        columns[:, : len(old)] = np.stack([self._row, self._width, self._asked])[:, old]
+        with torch.inference_mode(False):  # a block that was made under it could not be written to outside
+            for side in dict.fromkeys((*self._said, *sides)):
+                said[side] = torch.zeros(room, wide)
+                if side in self._said:
+                    said[side][: len(old), : self._widest] = self._said[side][old]
+        self._said, self._widest, (self._row, self._width, self._asked) = said, wide, columns
+        self._place = OrderedDict((known, place) for place, known in enumerate(self._place))
+        self._free = list(range(room - 1, len(old) - 1, -1))
 
     def _given(self, known: Hashable) -> dict[str, Tensor]:
         """The row's logits by side, views as wide as they were given; none for one that does not wait."""
-        if known not in self._number:
+        place = self._place.get(known)
+        if place is None:
             return {}
-        place = self._number[known] % len(self._asked)
         width, asked = self._width[place], self._asked[place]
         given = {"served": self._said["served"][place, :width]}
         if asked != NOT_ASKED:
@@ -108,7 +104,9 @@ class Waiting:
     def take(self, known: Hashable, width: int) -> tuple[int, dict[str, Tensor]]:
         """The number of a row that waits and its logits (width,) by side, once."""
         given = {side: widened(logits, width).clone() for side, logits in self._given(known).items()}
-        return self._number.pop(known), given
+        place = self._place.pop(known)
+        self._free.append(place)
+        return int(self._row[place]), given
 
     def source(self, known: Hashable, width: int) -> Tensor | None:
         """What the source said; None where it was not asked, or knew fewer answers then."""
@@ -119,22 +117,31 @@ class Waiting:
         """Of these rows: number (N,), 0 for one that does not wait, and logits (N, width) by side, NaN where there are
         none.
         """
-        numbers = np.array([self._number.get(known, 0) for known in ids], dtype=np.int64)
-        told = {"row": torch.from_numpy(numbers)} | {side: torch.full((len(ids), width), torch.nan) for side in SIDES}
-        here = np.flatnonzero(numbers)
-        places = numbers[here] % max(1, len(self._asked))
+        here = [n for n, known in enumerate(ids) if known in self._place]
+        places = np.array([self._place[ids[n]] for n in here], dtype=np.int64)
+        told = {side: torch.full((len(ids), width), torch.nan) for side in SIDES}
+        numbers = torch.zeros(len(ids), dtype=torch.int64)
+        numbers[here] = torch.from_numpy(self._row[places])
         beyond = torch.arange(width) >= torch.from_numpy(self._width[places])[:, None]
         for side, asked in (("served", None), ("source", AS_SERVED), ("source", ITS_OWN)):
-            some = slice(None) if asked is None else self._asked[places] == asked
             block = self._said.get(side if asked == ITS_OWN else "served")
-            if block is not None:
-                told[side][here[some]] = widened(block[places[some]], width).masked_fill(beyond[some], OUT_OF_REACH)
-        return told
+            some = np.arange(len(here)) if asked is None else np.flatnonzero(self._asked[places] == asked)
+            if block is not None and len(some):
+                said = widened(block[places[some], :width], width).masked_fill(beyond[some], OUT_OF_REACH)
+                told[side][np.array(here)[some]] = said
+        return {"row": numbers, **told}
 
     def load_tensors(self, ids: Sequence[Hashable], told: Mapping[str, Tensor]) -> None:
-        """Take back what `to_tensors` gave for the same ids."""
-        for place in told["row"].argsort(stable=True).tolist():
-            served, source = (told[side][place : place + 1] for side in SIDES)
-            if number := int(told["row"][place]):
-                alike = torch.equal(served, source)
-                self.add([ids[place]], number, served, served if alike else None if source.isnan().all() else source)
+        """Take back what `to_tensors` gave for the same ids; nothing has waited before."""
+        order = told["row"].argsort(stable=True)
+        order = order[told["row"][order] > 0]
+        if not len(order):
+            return
+        source = told["source"][order]
+        none = source.isnan().all(1)
+        self.add([ids[n] for n in order.tolist()], 1, told["served"][order], None if none.all() else source)
+        order, none = order[-len(self) :], none[-len(self) :]
+        alike = (told["served"][order] == told["source"][order]).all(1)
+        places = list(self._place.values())
+        self._row[places] = told["row"][order].numpy()
+        self._asked[places] = np.where(none, NOT_ASKED, np.where(alike, AS_SERVED, ITS_OWN))

@@ -8,8 +8,6 @@ so that a process that dies at any moment has lost no label, and no id is given 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
@@ -32,12 +30,11 @@ from aet.serving.models import Served, chosen
 from aet.serving.refusals import Elsewhere
 from aet.serving.releases import Releases
 from aet.serving.residents import ASIDE, MOST, Resident, Residents
+from aet.serving.saver import Saver
 from aet.serving.store import AnsweredRow, Forgotten, Label, Store
 from aet.serving.watches import Watches, advised
 
 log = logging.getLogger(__name__)
-SHARE = 0.02
-"""Of the time that saving streams from time to time may take: answers and their writing wait for it."""
 FOLDED = 8
 """Streams for which a copy of the model with their state folded in is kept."""
 
@@ -68,15 +65,13 @@ class Service:
         watches: Watches | None = None,
     ) -> None:
         self.models, self.store, self.keep_values, self.mask = dict(models), store, keep_values, mask
-        self.save_every = save_every
         self.watches = watches
         self.learner = Learner(store, watches.labels if watches else None)
         beside = {"beside": watches.beside, "leaves": self._leaves} if watches else {"leaves": self._leaves}
         self.residents = Residents(self.models, store, settings or {}, self._opened, most, mask, **beside)
         self._folded: OrderedDict[int, Resident] = OrderedDict()
         self.releases = Releases(self.residents, self.learner, self._left)
-        self._stopped = threading.Event()
-        self._saver = threading.Thread(target=self._save_often, name="aet-saver", daemon=True)
+        self.saver = Saver(self.residents, self.releases.follow_quietly, save_every)
 
     def start(self) -> Service:
         """Open the streams whose labels wait to be learned, and save streams from time to time from now on."""
@@ -88,36 +83,20 @@ class Service:
                     continue  # the server that has it learns them
                 with self.residents.use(line.owner, line.name):
                     pass
-        self._saver.start()
+        self.saver.start()
         return self
 
     def stop(self) -> None:
         """Finish what was accepted, and save."""
-        self._stopped.set()
-        if self._saver.is_alive():
-            self._saver.join()
+        self.saver.stop()
         self.learner.stop()
         if self.watches is not None:
             self.watches.stop()
         try:
-            self.save("the server stopped")
+            self.saver.save("the server stopped")
         finally:
             if self.residents.leases is not None:
                 self.residents.leases.stop()
-
-    def save(self, reason: str = "from time to time", share: float = 1.0) -> None:
-        """Every stream that moved since it was saved, with rests so that it takes at most a share of the time."""
-        first: AetError | None = None
-        for resident in self.residents.all():
-            started = time.monotonic()
-            try:
-                self.residents.save(resident, reason)
-            except AetError as error:  # one that cannot be saved keeps no other from it
-                first = first or error
-            if share < 1:
-                self._stopped.wait((time.monotonic() - started) * (1 / share - 1))
-        if first is not None:
-            raise first
 
     def predict(
         self, owner: str, stream: str, rows: Sequence[Row], model: str | None = None, proba: bool = False
@@ -386,15 +365,3 @@ class Service:
     def _opened(self, resident: Resident, pending: list[Label]) -> None:
         if pending:
             self.learner.teach(resident, pending)
-
-    def _save_often(self) -> None:
-        while not self._stopped.wait(self.save_every):
-            self._save_quietly()
-            self.releases.follow_quietly()
-
-    def _save_quietly(self) -> None:
-        """A store that cannot be written now is tried again the next time; the labels it has are safe."""
-        try:
-            self.save(share=SHARE)
-        except AetError as error:
-            log.error("Streams were not saved: %s", error)

@@ -53,7 +53,7 @@ def server(model):
 
     yield make
     for one in made:
-        one._stopped.set()
+        one.saver.stop()
         one.learner.stop()
         if one.residents.leases is not None:
             one.residents.leases.stop()
@@ -148,7 +148,7 @@ def test_labels_that_one_took_and_did_not_learn_are_learned_by_the_next(server, 
     """A dies between the acknowledgement and the next save."""
     a = server(shared)
     taught(a, 0)
-    a.save()
+    a.saver.save()
     taught(a, 1)
     number = a.store.stream("acme", "site").number
     assert len(a.store.pending(number)) == 10
@@ -161,7 +161,7 @@ def test_labels_that_one_took_and_did_not_learn_are_learned_by_the_next(server, 
     with pytest.raises(Lost):
         a.store.keep_state(number, b"stale", "late", holder=a.residents.leases.number)
     a.residents.all()[0].moved = True
-    a.save()
+    a.saver.save()
     assert a.residents.all() == [], "what it had is another's, and leaves its memory"
 
 
@@ -183,7 +183,7 @@ def test_a_server_that_lost_its_session_keeps_what_nobody_took(server, shared):
     assert a.residents.leases.here(number)
     with a.store.reading() as connection:
         assert connection.scalar(sa.select(leases.c.holder)) == a.residents.leases.number
-    a.save()
+    a.saver.save()
     assert [row["id"] for row in taught(a, 1)] == list(range(10, 20))
 
 

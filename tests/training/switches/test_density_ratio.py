@@ -13,7 +13,7 @@ from aet.training.loop import batch_loss, fit
 from aet.training.switches.density_ratio import DensityRatio, relative_ratio, target_odds
 
 from ...made import mixed, signs
-from ..test_loop import prepared
+from ..loops import prepared
 from .test_focus_variance import run_of
 
 

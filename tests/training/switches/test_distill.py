@@ -11,7 +11,7 @@ from aet.training.loop import fit
 from aet.training.switches.distill import Distill
 
 from ...made import quick, signs
-from ..test_loop import prepared
+from ..loops import prepared
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from aet.attention.state import ElasticState, applied, name_elastic
 from aet.errors import ConfigError
 from aet.training.switches.focus_entropy import FocusEntropy
 
-from ..test_loop import prepared
+from ..loops import prepared
 from .test_focus_variance import run_of, term
 
 

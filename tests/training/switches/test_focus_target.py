@@ -10,7 +10,7 @@ from aet.training.loop import fit
 from aet.training.switches.focus_target import FocusTarget, divergence
 
 from ...made import signs
-from ..test_loop import prepared
+from ..loops import prepared
 from .test_focus_variance import attention, run_of, term
 
 

@@ -13,7 +13,7 @@ from aet.training.switch import Run
 from aet.training.switches.focus_variance import FocusVariance, missing_variance
 
 from ...made import signs
-from ..test_loop import prepared
+from ..loops import prepared
 
 
 def run_of(model, train, valid, steps=10):

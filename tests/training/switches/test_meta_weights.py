@@ -11,7 +11,7 @@ from aet.training.row_weights import mean_one
 from aet.training.switches.meta_weights import MetaWeights, weight_of
 
 from ...made import signs
-from ..test_loop import prepared
+from ..loops import prepared
 from .test_focus_variance import run_of
 
 

@@ -13,7 +13,7 @@ from aet.training.switch import switched_on
 from aet.training.switches.pretrain import Pretrain
 
 from ...made import quick, signs
-from ..test_loop import bits, prepared, same
+from ..loops import bits, prepared, same
 from .steps import run_of
 
 

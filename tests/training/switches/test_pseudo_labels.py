@@ -14,7 +14,7 @@ from aet.training.loop import fit
 from aet.training.switches.pseudo_labels import PseudoLabels, thresholds
 
 from ...made import signs
-from ..test_loop import prepared
+from ..loops import prepared
 from .steps import made, run_of, seen
 
 

@@ -14,7 +14,7 @@ from aet.training.row_weights import mean_one
 from aet.training.switches.sample_attention import SampleAttention
 
 from ...made import signs
-from ..test_loop import prepared
+from ..loops import prepared
 
 
 def begun(target, **settings):

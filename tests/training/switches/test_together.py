@@ -8,7 +8,7 @@ import torch
 from aet.training import loop
 from aet.training.loop import fit
 
-from ..test_loop import Interrupt, after, bits, figures, same
+from ..loops import Interrupt, after, bits, figures, same
 from .steps import made
 
 ALL = {

@@ -7,11 +7,7 @@ import numpy as np
 from aet.adaptation.evidence import CAP, FRACTIONS, PRIOR, Wealth
 
 LOOKS = 300
-
-
 MARGIN = 0.01
-
-
 LIMIT = 20 * CAP
 
 

@@ -5,9 +5,7 @@ import torch
 from aet.config import Config
 from aet.model import Model
 from aet.schema import infer
-from aet.training.loop import (
-    own_random,
-)
+from aet.training.loop import own_random
 
 from ..made import mixed, quick
 

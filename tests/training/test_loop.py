@@ -15,14 +15,7 @@ from aet.config import Config
 from aet.drift import worlds
 from aet.errors import ConfigError, RunError
 from aet.training import loop
-from aet.training.loop import (
-    fit,
-    judged,
-    monitored,
-    parameter_groups,
-    pick_device,
-    validate,
-)
+from aet.training.loop import fit, judged, monitored, parameter_groups, pick_device, validate
 from aet.training.switch import switched_on
 
 from ..made import mixed, quick, signs

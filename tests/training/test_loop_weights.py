@@ -8,11 +8,7 @@ import pytest
 import torch
 
 from aet.training import loop
-from aet.training.loop import (
-    batch_loss,
-    fit,
-    relative,
-)
+from aet.training.loop import batch_loss, fit, relative
 
 from ..made import signs
 from .loops import bits, prepared

@@ -38,7 +38,7 @@ class Growing(Generic[Block]):
     @property
     def values(self) -> Block:
         """The rows (n, ...), not a copy."""
-        return cast(Block, self._block[self._size - len(self) : self._size])
+        return self.newest(len(self))
 
     @values.setter
     def values(self, rows: Block) -> None:

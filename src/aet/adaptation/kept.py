@@ -94,7 +94,7 @@ class KeptRows:
     def select(self, stay: np.ndarray) -> None:
         """Keep these rows only."""
         rows = torch.from_numpy(np.flatnonzero(stay))
-        with torch.inference_mode(False):
+        with torch.inference_mode(False):  # all are made before any is replaced
             values = {name: held.values[rows] for name, held in self._values.items()}
         for name, held in self._values.items():
             held.values = values[name]

@@ -30,7 +30,8 @@ class Sampled:
     def __init__(self, schema: Schema, seed: int = 0) -> None:
         self.schema, self.seen = schema, 0
         self._rng = np.random.default_rng(seed)
-        self._held = [np.empty((0, len(columns)), dtype) for columns, dtype in columns_of(schema)]
+        self.kinds = columns_of(schema)
+        self._held = [np.empty((0, len(names)), dtype) for names, dtype in self.kinds]
         """Cells by kind (room, columns), written in place: a table a row is slow to make and to join."""
 
     def saw(self, frame: pd.DataFrame) -> None:
@@ -48,10 +49,11 @@ class Sampled:
 
     def take(self, cells: Sequence[npt.NDArray[Any]], places: npt.NDArray[np.int64]) -> None:
         """Measured cells by kind (n, columns) for these places (n,); a later row takes a place over."""
+        need = int(places.max(initial=-1)) + 1
         for kind, fresh in enumerate(cells):
             held = self._held[kind]
-            if len(places) and int(places.max()) >= len(held):
-                room = min(SAMPLE, max(SMALLEST, 2 * (int(places.max()) + 1)))
+            if need > len(held):
+                room = min(SAMPLE, max(SMALLEST, 2 * need))
                 self._held[kind] = np.full((room, held.shape[1]), np.nan, held.dtype)
                 self._held[kind][: len(held)] = held
             self._held[kind][places] = fresh
@@ -61,8 +63,8 @@ class Sampled:
         """The sample; None if nothing was seen."""
         if not self.seen:
             return None
-        size, kinds = min(self.seen, SAMPLE), columns_of(self.schema)
-        parts = [pd.DataFrame(held[:size], columns=names) for held, (names, _) in zip(self._held, kinds, strict=True)]
+        size, held = min(self.seen, SAMPLE), zip(self._held, self.kinds, strict=True)
+        parts = [pd.DataFrame(cells[:size], columns=names) for cells, (names, _) in held]
         return pd.concat(parts, axis=1)[[name for spec in self.schema.inputs for name in spec.columns]]
 
 
@@ -83,8 +85,8 @@ def saw(samples: Sequence[Sampled], frame: pd.DataFrame, rows: Sequence[int]) ->
     wanted = np.concatenate(places) < SAMPLE
     if not wanted.any():
         return
-    kinds, start = columns_of(schema := samples[0].schema), 0
-    block = measured(frame if wanted.all() else frame.iloc[np.flatnonzero(wanted)], schema)
+    kinds, start = samples[0].kinds, 0
+    block = measured(frame if wanted.all() else frame.iloc[np.flatnonzero(wanted)], samples[0].schema)
     # Columns are not picked where all are of a kind: that takes as long as a tenth of a forward pass.
     cells = [(block[names] if len(kinds) > 1 else block).to_numpy(dtype) for names, dtype in kinds]
     for sample, each in zip(samples, places, strict=True):

@@ -50,10 +50,10 @@ class Waiting:
 
     def add(self, ids: Sequence[Hashable], first: int, served: Tensor, source: Tensor | None) -> None:
         """Rows of the stream from this number on were answered: logits (B, width)."""
-        width, asked = served.shape[1], NOT_ASKED if source is None else ITS_OWN
-        said = {"served": served} if source is None or source is served else {"served": served, "source": source}
-        if source is served:
-            asked = AS_SERVED
+        width, asked = served.shape[1], NOT_ASKED if source is None else AS_SERVED
+        said = {"served": served}
+        if source is not None and source is not served:
+            asked, said["source"] = ITS_OWN, source
         self.most = min(self.most, max(1, ROOM // width))
         over = max(0, len(ids) - self.most)
         rows = len(ids) - over

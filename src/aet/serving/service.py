@@ -7,7 +7,6 @@ so that a process that dies at any moment has lost no label, and no id is given 
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
@@ -34,7 +33,6 @@ from aet.serving.saver import Saver
 from aet.serving.store import AnsweredRow, Forgotten, Label, Store
 from aet.serving.watches import Watches, advised
 
-log = logging.getLogger(__name__)
 FOLDED = 8
 """Streams for which a copy of the model with their state folded in is kept."""
 

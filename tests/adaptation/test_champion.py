@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -102,7 +103,7 @@ def test_a_stream_serves_no_proposal_that_loses_to_the_last_season(forecast):
     batch = as_the_season(forecast, 80, 1)
     off = Batch(values=batch.values, target=batch.target)
     stream.method.label(as_the_season(forecast, 80, 2))
-    stream._score(off, torch.ones(80).numpy(), [None] * 80)
+    stream._score(off, np.ones(80), range(80), np.zeros(80, dtype=bool))
     guard = stream.guard
     assert guard.other.gain < 0
     assert guard.champion == forecast.output.rival

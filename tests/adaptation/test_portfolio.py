@@ -193,7 +193,7 @@ def test_alike_in_time_by_hand():
 
 def test_served_answers_that_lose_on_labels_end_the_trust_for_a_while(model, monkeypatch):
     trust(monkeypatch, LOCAL)
-    monkeypatch.setattr("aet.adaptation.methods.auto.correction", lambda model: lambda logits: -logits)
+    monkeypatch.setattr("aet.adaptation.methods.auto.correction", lambda model, least: lambda logits: -logits)
     stream, frame = model.stream(), three(900, 7)
     fed(stream, frame.head(320))
     assert stream.choice.by == "rehearsals"
@@ -217,7 +217,7 @@ def test_served_answers_that_lose_on_labels_end_the_trust_for_a_while(model, mon
 
 def test_labels_that_nobody_drew_do_not_end_it(model, monkeypatch):
     trust(monkeypatch, LOCAL)
-    monkeypatch.setattr("aet.adaptation.methods.auto.correction", lambda model: lambda logits: -logits)
+    monkeypatch.setattr("aet.adaptation.methods.auto.correction", lambda model, least: lambda logits: -logits)
     stream, frame = model.stream(), three(400, 7)
     fed(stream, frame)
     stream.feedback(range(350, 370), frame["y"][350:370])

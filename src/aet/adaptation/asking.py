@@ -34,18 +34,20 @@ def ask(stream: Stream, count: int, newest: int) -> list[Hashable]:
     fresh = np.flatnonzero(~taken & ~kept.looked[start:])
     most = min(max(LOOKED, count), max(4 * count, len(fresh) // 2))
     even = evenly(fresh, most, stream._rng)
-    ids = drawn(stream, start + np.flatnonzero(taken), start + even, count)
+    ids = drawn(stream, start, start + np.flatnonzero(taken), start + even, count)
     kept.looked[start + even] = True
     left = start + np.flatnonzero(~taken & np.isnan(kept.weights[start:]))
     if len(ids) < count and len(left):
         asked = start + np.flatnonzero(~np.isnan(kept.weights[start:]))
-        ids += drawn(stream, asked, evenly(left, LOOKED, stream._rng), count - len(ids), weighted=False)
+        ids += drawn(stream, start, asked, evenly(left, LOOKED, stream._rng), count - len(ids), weighted=False)
     return ids
 
 
-def drawn(stream: Stream, taken: np.ndarray, free: np.ndarray, count: int, weighted: bool = True) -> list[Hashable]:
-    """Ids of at most `count` of the rows kept at the places `free`; those at `taken` were asked before. If the draw is
-    `weighted` the guard is told what their labels can say, and how both answered them is sealed.
+def drawn(
+    stream: Stream, start: int, taken: np.ndarray, free: np.ndarray, count: int, weighted: bool = True
+) -> list[Hashable]:
+    """Ids of at most `count` of the rows kept at the places `free`, all from `start` on; those at `taken` were asked
+    before. If the draw is `weighted` the guard is told what their labels can say, and how both answered them is sealed.
     """
     if not len(free):
         return []
@@ -58,10 +60,8 @@ def drawn(stream: Stream, taken: np.ndarray, free: np.ndarray, count: int, weigh
     unsure = output.uncertainty(proposal).double().numpy()
     source = apart = None
     if stream.guard.needs_labels and weighted:
-        if stream.method.corrects:
-            before = stream.method.passes
-            proposal = stream.method.answer(batch).cpu()
-            stream.trace.passes["asking"] += len(batch) + stream.method.passes - before
+        if stream.method.in_calls:
+            proposal = answered_in_calls(stream, places, start)
         source = said_by_source(stream, [known[i] for i in places], batch, proposal)
         apart = differences(output.apart(source, proposal))
     positions, weights = draw(summary.double().numpy(), unsure, gone, count, stream._rng, apart)
@@ -79,6 +79,23 @@ def drawn(stream: Stream, taken: np.ndarray, free: np.ndarray, count: int, weigh
     return ids
 
 
+def answered_in_calls(stream: Stream, places: np.ndarray, start: int = 0) -> Tensor:
+    """The proposal's logits (N, width) of rows kept at these rising places, each among the rows of its call that are
+    still kept, from `start` on: what it would have been served.
+    """
+    kept, method = stream.kept, stream.method
+    beside = start + np.flatnonzero(np.isin(kept.calls[start:], kept.calls[places]))
+    sizes = np.unique(kept.calls[beside], return_counts=True)[1].tolist()
+    batch, before = kept.batch[torch.from_numpy(beside)], method.passes
+    if method.correction is None:
+        said = [method.answer(batch[rows]) for rows in torch.arange(len(batch)).split(sizes)]
+    else:
+        with applied(method.state):
+            said = [method.correction(logits) for logits in stream.model.logits(batch).split(sizes)]
+    stream.trace.passes["asking"] += len(batch) + method.passes - before
+    return torch.cat(said)[np.searchsorted(beside, places)].cpu()
+
+
 def differences(apart: Tensor) -> np.ndarray:
     """(N,), nothing where it is but rounding."""
     found = apart.double().numpy()
@@ -87,7 +104,7 @@ def differences(apart: Tensor) -> np.ndarray:
 
 def said_by_source(stream: Stream, ids: Sequence[Hashable], rows: Batch, proposal: Tensor) -> Tensor:
     """The source's logits (N, width): the proposal's, if nothing moved; those that it gave before cost no pass."""
-    if not stream.method.corrects and not stream.method.state.size():
+    if not stream.method.in_calls and not stream.method.state.size():
         return proposal
     said = stream.answered.source(ids)
     bare = [place for place, logits in enumerate(said) if logits is None]
@@ -96,21 +113,29 @@ def said_by_source(stream: Stream, ids: Sequence[Hashable], rows: Batch, proposa
     return torch.stack([next(found) if logits is None else logits for logits in said])
 
 
-def comparisons(
-    stream: Stream, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]
-) -> Iterator[tuple[float, float, Hashable | None, float]]:
-    """Gain over the source, weight, id and gain over the rival of each labelled row with a weight.
+def seal(stream: Stream, places: np.ndarray) -> None:
+    """Keep how both answer those rows kept at these places now that nobody asked for."""
+    places = np.sort(places[~(stream.kept.weights[places] > 0)])
+    if not len(places):
+        return
+    ids, proposal = [stream.kept.ids[i] for i in places], answered_in_calls(stream, places)
+    stream.sealed.add(ids, said_by_source(stream, ids, stream.kept.batch[torch.from_numpy(places)], proposal), proposal)
 
-    Of rows that were asked, whose ids these are, the answers of that moment are compared; of others, whose labels came
-    at random, those of now.
+
+def comparisons(
+    stream: Stream, rows: Batch, weights: np.ndarray, ids: Sequence[Hashable], asked: np.ndarray
+) -> Iterator[tuple[float, float, Hashable | None, float]]:
+    """Gain over the source, weight, id if it was `asked`, and gain over the rival of each labelled row with a weight.
+
+    Of rows whose answers are sealed those are compared: of rows that were asked, those of that moment. Of others, whose
+    labels came at random, the answers of now are.
     """
     output, said, bare = stream.model.output, dict[int, Tensor](), []
     for place in np.flatnonzero(~np.isnan(weights)).tolist():
-        known = asked[place]
-        both = None if known is None else stream.sealed.take(known, output.width)
+        both = stream.sealed.take(ids[place], output.width)
         if both is not None:
             said[place] = both
-        elif known is None:
+        elif not asked[place]:
             bare.append(place)
     if bare:
         some = rows[torch.tensor(bare)]
@@ -127,4 +152,4 @@ def comparisons(
     rival = output.scores(output.unlearned(source), chosen.target) if output.rival else known
     gains = torch.stack([score - known, score - rival], -1).nan_to_num().tolist()
     for place, (gain, over) in zip(places, gains, strict=True):
-        yield gain, float(weights[place]), asked[place], over
+        yield gain, float(weights[place]), ids[place] if asked[place] else None, over

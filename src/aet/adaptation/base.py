@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.descent import Descent, clipped_slopes
-from aet.adaptation.serving import Choice
+from aet.adaptation.serving import Choice, Correction
 from aet.attention.state import ElasticState, applied
 from aet.backbones.attached import CHILD
 from aet.batch import Batch
@@ -60,7 +60,7 @@ class Method:
     """Kinds of output that the rule is defined for; every kind if empty."""
 
     corrects: ClassVar[bool] = False
-    """Whether `answer` does more than apply the state."""
+    """Whether `answer` does more than apply the state and its `correction`."""
 
     def __init__(self, model: Model, **settings: Any) -> None:
         self.model = model
@@ -83,6 +83,21 @@ class Method:
     def follows(self) -> str:
         """What a method that chooses between proposals has chosen, in words; empty for one that does not choose."""
         return ""
+
+    @property
+    def correction(self) -> Correction | None:
+        """What is done to the logits that the state gives to a call's rows, in their order; None for nothing."""
+        return None
+
+    @property
+    def own_answer(self) -> bool:
+        """Whether `answer` is a rule of its own, so that its rows cannot pass with those of other streams."""
+        return type(self).answer is not Method.answer
+
+    @property
+    def in_calls(self) -> bool:
+        """Whether what is said to a row may depend on those that came with it."""
+        return self.corrects or self.correction is not None
 
     @property
     def trusted(self) -> Choice | None:
@@ -112,9 +127,10 @@ class Method:
             return self.model.logits(rows)
 
     def answer(self, batch: Batch) -> Tensor:
-        """Logits (B, width) of a batch as proposed; nothing moves. Methods that correct answers do so here."""
+        """Logits (B, width) of a call's rows as proposed; nothing moves. Methods that correct answers do so here."""
         with applied(self.state):
-            return self.model.logits(batch)
+            logits = self.model.logits(batch)
+        return logits if self.correction is None else self.correction(logits)
 
     def learn(self, batch: Batch) -> None:
         """Move the state by what the batch shows."""

@@ -30,6 +30,7 @@ class KeptRows:
         self.ids: list[Hashable] = []
         self._weights = Growing[npt.NDArray[np.float64]](np.empty)
         self._looked = Growing[npt.NDArray[np.bool_]](lambda count: np.empty(count, dtype=bool))
+        self._calls = Growing[npt.NDArray[np.int64]](lambda count: np.empty(count, dtype=np.int64))
         self._values: dict[str, Growing[Tensor]] = {}
         self.place: dict[Hashable, int] = {}
         memory = max(REMEMBERED * keep, LEAST)
@@ -49,12 +50,19 @@ class KeptRows:
         return self._looked.values
 
     @property
+    def calls(self) -> npt.NDArray[np.int64]:
+        """Number of the call that each row came with."""
+        return self._calls.values
+
+    @property
     def batch(self) -> Batch:
         """All kept rows, in order of arrival."""
         return Batch({name: rows.values for name, rows in self._values.items()})
 
-    def add(self, batch: Batch, ids: Sequence[Hashable]) -> None:
-        """Take rows in and drop the oldest over the limit."""
+    def add(self, batch: Batch, ids: Sequence[Hashable], calls: npt.NDArray[np.int64] | None = None) -> None:
+        """Take rows in and drop the oldest over the limit. `calls` tells apart the rows (N,) of different calls: by
+        default they came with one.
+        """
         if not len(batch) or self.keep == 0:
             self.gone.update(ids)
             return
@@ -69,6 +77,8 @@ class KeptRows:
         self.ids += list(ids)
         self._weights.add(np.nan, len(ids))
         self._looked.add(False, len(ids))
+        first = int(self.calls[-1]) + 1 if len(self.calls) else 0
+        self._calls.add(first if calls is None else first + calls, len(ids))
         for known in ids if self.labelled or self.gone else ():
             self.labelled.discard(known)
             self.gone.discard(known)
@@ -100,6 +110,7 @@ class KeptRows:
             held.values = values[name]
         self.ids = [self.ids[i] for i in rows.tolist()]
         self._weights.values, self._looked.values = self.weights[stay], self.looked[stay]
+        self._calls.values = self.calls[stay]
         self.place = {known: position for position, known in enumerate(self.ids)}
 
     def mark_asked(self, positions: np.ndarray, weights: np.ndarray) -> None:

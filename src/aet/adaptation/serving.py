@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 UNLABELLED = ("never", "cautious", "always")
 """What is served until labels have earned the proposal its place."""
 
-
 Correction = Callable[[Tensor], Tensor]
 """Logits (B, width) of rows in their order, from those that a state gives."""
 
@@ -33,10 +32,17 @@ class Choice:
     by: str = ""
     correct: Correction | None = None
     """What is done to the answers under that state."""
+    least: int = 0
+    """Rows of a call from which it answers; fewer are the source's."""
+
+    @property
+    def proposed(self) -> bool:
+        """Whether it is the proposal that answers."""
+        return self.by not in ("", "rehearsals")
 
     def for_rows(self, rows: int) -> Choice:
-        """What answers a call of so many rows: the source, where a correction would have too few to go by."""
-        return Choice() if self.correct is not None and rows < CONTEXT else self
+        """Who answers a call of so many rows."""
+        return self if rows >= self.least else Choice()
 
     def corrected(self, logits: Tensor) -> Tensor:
         """Logits (B, width) as they are served."""
@@ -49,12 +55,12 @@ def chosen(guard: Guard, method: Method, unlabelled: str, lost: bool = False) ->
     `lost`: what was served lost to the source on the newest labels, so that rehearsals are not heard.
     """
     if guard.serving:
-        return Choice(method.state, "labels" if guard.needs_labels else "guard")
+        return Choice(method.state, "labels" if guard.needs_labels else "guard", method.correction)
     if not guard.needs_labels or unlabelled == "never":
         return Choice()
     if unlabelled == "cautious":
         return Choice() if lost or method.trusted is None else method.trusted
-    return Choice() if guard.against else Choice(method.state, "mode")
+    return Choice() if guard.against else Choice(method.state, "mode", method.correction)
 
 
 def reason(now: str, before: str, guard: Guard, method: Method, lost: bool = False) -> str:

@@ -96,6 +96,7 @@ def ids_of(kept: KeptRows, rows: bool) -> dict[str, Any]:
         "kept": kept.ids if rows else [],
         "weights": np.nan_to_num(kept.weights, nan=-1.0).tolist() if rows else [],
         "looked": np.flatnonzero(kept.looked).tolist() if rows else [],
+        "calls": kept.calls.tolist() if rows else [],
         "gone": [*kept.gone, *([] if rows else kept.ids)],
         "labelled": list(kept.labelled),
     }
@@ -165,7 +166,8 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
         values = load_tensors(folder / ROWS)
         given = under(ANSWERED, values)
         rows = {name: t for name, t in values.items() if not name.startswith((ANSWERED, SEALED))}
-        stream.kept.add(Batch(values=rows), ids["kept"])
+        calls = np.array(ids.get("calls", range(len(ids["kept"]))), dtype=np.int64)
+        stream.kept.add(Batch(values=rows), ids["kept"], calls)
         if given:
             stream.answered.load_tensors(ids["kept"], given)
         stream.sealed.load_tensors(ids.get("sealed", []), under(SEALED, values))

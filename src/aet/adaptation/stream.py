@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.answered import Answered
-from aet.adaptation.asking import ask, comparisons
+from aet.adaptation.asking import ask, comparisons, seal
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.champion import guarding
 from aet.adaptation.given import plain_id, truth
@@ -159,8 +159,8 @@ class Stream:
         source = part.source
         if self.watch is not None:
             source = self.model.logits(part.batch) if source is None else source
-            alike = part.choice.state is self.method.state and part.choice.correct is None
-            proposal = part.served if alike else self._adapted(part.batch, self.method.state)
+            proposed = Choice(self.method.state, correct=self.method.correction)
+            proposal = part.served if part.choice.proposed else self._adapted(part.batch, proposed)
             self.watch(part.checked, source, proposal, part.served, part.serving)
         good = ids[part.kept].tolist()
         self.kept.add(part.batch, good)
@@ -171,13 +171,18 @@ class Stream:
         for sentence in part.problems.values():
             self.trace.event(self.rows, "quarantined", sentence)
 
-    def _adapted(self, batch: Batch, state: ElasticState) -> Tensor:
+    def _adapted(self, batch: Batch, choice: Choice) -> Tensor:
+        """The logits that a choice gives to a call's rows."""
+        assert choice.state is not None
+        if not (self.method.own_answer and choice.state is self.method.state):
+            return choice.corrected(self._under(batch, choice.state))
+        passes = self.method.passes
+        logits = self.method.answer(batch)
+        self.trace.passes["adapting"] += self.method.passes - passes
+        return logits
+
+    def _under(self, batch: Batch, state: ElasticState) -> Tensor:
         """The logits under a state; one unchanged since the last batch is folded into a copy of the model."""
-        if self.method.corrects:
-            passes = self.method.passes
-            logits = self.method.answer(batch)
-            self.trace.passes["adapting"] += self.method.passes - passes
-            return logits
         if self._merged is not None and self._merged[0] is state:
             return self._merged[1].logits(batch)
         if state is self._last and len(batch):
@@ -185,7 +190,7 @@ class Stream:
             return self._merged[1].logits(batch)
         self._last, self._merged = state, None
         with applied(state):
-            return self.method.answer(batch) if state is self.method.state else self.model.logits(batch)
+            return self.model.logits(batch)
 
     def _move(self, act: Callable[[], object], reason: str, remember: bool = True, **labelled: Any) -> None:
         """Let the method act; remember what was before if the state moved."""
@@ -238,12 +243,17 @@ class Stream:
         if not ids:
             return
         with self._lock:
-            rows, weights = self.kept.take(ids, lambda rows: self.model.output.matches(rows.values, targets))
-            rows = Batch(values=rows.values, target=targets)
-            asked = [known if weight > 0 else None for known, weight in zip(ids, weights, strict=True)]
+
+            def check(rows: Batch) -> None:
+                self.model.output.matches(rows.values, targets)
+
+            if at_random and self.guard.needs_labels and self.method.in_calls:
+                seal(self, self.kept.awaited(ids, check)[0])
+            rows, weights = self.kept.take(ids, check)
+            rows, asked = Batch(values=rows.values, target=targets), weights > 0
             weights = self.drawn(ids, weights, at_random)
             self.answered.take(ids, targets, weights, lambda index: self._source(rows[index]))
-            self._move(lambda: self._take_in(rows, weights, asked), f"{len(ids)} labels", ids=ids, rows=rows)
+            self._move(lambda: self._take_in(rows, weights, ids, asked), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
 
@@ -269,7 +279,7 @@ class Stream:
         with self._lock:
             checked = self.model.check(frame)
             good = [plain_id(ids[row]) for row in checked.kept]
-            self.kept.add(self.model.encode(checked.frame), good)
+            self.kept.add(self.model.encode(checked.frame), good, np.arange(len(good)))
             self.sealed.drop(good)
             return good
 
@@ -292,20 +302,21 @@ class Stream:
             self.trace.event(self.rows, "served" if choice.by else "held", why)
         return choice
 
-    def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:
+    def _take_in(self, rows: Batch, weights: np.ndarray, ids: Sequence[Hashable], asked: np.ndarray) -> None:
         """Block by block: score the rows, then let the method train on them."""
         start = 0
         while start < len(rows):
-            block = torch.arange(start, min(len(rows), start + max(4, start)))
-            self._score(rows[block], weights[block.numpy()], asked[start : start + len(block)])
-            self.method.label(rows[block])
+            here = slice(start, min(len(rows), start + max(4, start)))
+            block = rows[torch.arange(here.start, here.stop)]
+            self._score(block, weights[here], ids[here], asked[here])
+            self.method.label(block)
             self.labels += len(block)
-            start += len(block)
+            start = here.stop
 
-    def _score(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None]) -> None:
+    def _score(self, rows: Batch, weights: np.ndarray, ids: Sequence[Hashable], asked: np.ndarray) -> None:
         """Let the guard hear what labels say of rows that the proposal has not seen."""
         if self.guard.needs_labels:
-            for gain, weight, row, over in comparisons(self, rows, weights, asked):
+            for gain, weight, row, over in comparisons(self, rows, weights, ids, asked):
                 self.guard.update(gain, weight, row, over)
                 self.trace.weighed(self.rows, self.guard)
 
@@ -352,7 +363,7 @@ class Stream:
             self.method.state = snapshot.state
             self.method.load_memory(snapshot.memory)
         if snapshot.rows is not None:
-            self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids)
+            self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids, np.arange(len(snapshot.ids)))
             self._undone.update(snapshot.ids)
         self._last = self._merged = None
 

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aet.adaptation.base import Method, source_state
+from aet.adaptation.base import source_state
 from aet.adaptation.sampled import saw
 from aet.adaptation.serving import Choice
 from aet.answering import answer_frame
@@ -86,8 +86,8 @@ class Part:
     @property
     def shares(self) -> bool:
         """Whether its state alone answers, so that its rows can pass with those of others."""
-        own = type(self.stream.method).answer is not Method.answer
-        return not (self.serving and own and self.choice.state is self.stream.method.state)
+        method = self.stream.method
+        return not (self.serving and method.own_answer and self.choice.state is method.state)
 
     def learn_first(self) -> None:
         """A transductive stream learns from rows before it answers them."""
@@ -245,7 +245,7 @@ def logits(model: Model, parts: Sequence[Part]) -> None:
             if part.wants_source:
                 part.source = model.logits(part.batch)
             if part.choice.state is not None:
-                part.served = part.choice.corrected(part.stream._adapted(part.batch, part.choice.state))
+                part.served = part.stream._adapted(part.batch, part.choice)
             part.stream.trace.seconds["answering"] += time.perf_counter() - started
         part.served = part.served if part.serving else part.source
 

@@ -9,7 +9,9 @@ after it,
     E_b ← 2^(-n / half_life) · E_b + Σ_i ℓ(z(x_i; b + t), y_i) - ℓ(z(x_i; b), y_i)     after the first `patience` labels
 
 decide: the base with the least L_b, and what labels taught on top of it unless E_b > 0. So a change that fits one
-stretch of a stream steps aside where that no longer helps, before the guard has to see it lose.
+stretch of a stream steps aside where that no longer helps, before the guard has to see it lose. Where the source's
+answers are alike in time, those of the proposal are corrected by the mix around each row (`local_mix`), labels having
+made them fit to read it from; the guard compares them so.
 
 Without labels there is a portfolio: the state of `mixture`, answers corrected by the mix around each row
 (`local_mix`), and both. Of these the one is `trusted`, to be served until the proposal has earned it, whose answers to
@@ -39,7 +41,7 @@ from aet.adaptation.methods.source import Source
 from aet.adaptation.portfolio import portfolio_of
 from aet.adaptation.proposals import PROPOSALS
 from aet.adaptation.rehearsed import Verdict
-from aet.adaptation.serving import Choice
+from aet.adaptation.serving import CONTEXT, Choice, Correction
 from aet.attention.state import ElasticState, applied, under
 from aet.batch import Batch
 from aet.outputs.label import LabelOutput
@@ -65,6 +67,11 @@ class Auto(Method):
         self.mixture = Mixture(self.model) if statistics.inputs else None
         self.bases: list[Method] = [Source(self.model), *([self.mixture] if self.mixture else [])]
         self.portfolio = portfolio_of(self.model)
+        classes = self.mixture is not None and isinstance(self.model.output, LabelOutput)
+        self.mixed = correction(self.model, least=CONTEXT) if classes else None
+        """What corrects answers by the mix around them, where that is defined."""
+        self.alike = False
+        """Whether the source's answers to the rows looked at last are alike in time."""
         width = self.model.output.width
         self.pairs = torch.empty(2, 0, width)
         """What the source (first) and `mixture` said to the last rows that both answered."""
@@ -90,10 +97,16 @@ class Auto(Method):
         return self.lessons if self.taught else self.bases[self.base]
 
     @property
+    def correction(self) -> Correction | None:
+        """Once labels came, answers are corrected by the mix around them where they are alike in time."""
+        return self.mixed if self.labels and self.alike else None
+
+    @property
     def follows(self) -> str:
         """What is proposed now, in words."""
         base = ("the source", "the inputs' moments")[self.base]
-        return base + ", and what labels taught on top" * self.taught
+        beside = "; answers corrected by the mix around them" * (self.correction is not None)
+        return base + ", and what labels taught on top" * self.taught + beside
 
     @property
     def heard(self) -> bool:
@@ -109,7 +122,9 @@ class Auto(Method):
         if proposal.moved and not self.heard:
             return None
         base = self.mixture if proposal.moved else self.bases[0]
-        return Choice(base.state, "rehearsals", correction(self.model) if proposal.corrected else None)
+        if not proposal.corrected:
+            return Choice(base.state, "rehearsals")
+        return Choice(base.state, "rehearsals", self.mixed, CONTEXT)
 
     @property
     def why(self) -> str:
@@ -126,7 +141,8 @@ class Auto(Method):
     def looks(self, batch: Batch) -> Sequence[Look]:
         """What `mixture` looks at, and the same rows under the source, if there is a trust to be weighed."""
         looked = self.mixture.looks(batch) if self.mixture else ()
-        weighed = looked if self.portfolio is not None and self.portfolio.ever else ()
+        trusts = self.portfolio is not None and self.portfolio.ever
+        weighed = looked if trusts or (self.mixed is not None and self.labels) else ()
         return [*looked, *((rows, None) for rows, _ in weighed)]
 
     def proposed(self, batch: Batch, said: Sequence[Tensor]) -> ElasticState:
@@ -156,7 +172,7 @@ class Auto(Method):
         else:
             base.state = state
             lessons.rebase(state)
-        self.pairs, self.verdict = self.pairs[:, :0], None
+        self.pairs, self.verdict, self.alike = self.pairs[:, :0], None, False
         self.state = state
 
     @torch.no_grad()
@@ -168,15 +184,20 @@ class Auto(Method):
         both = torch.stack([output.probabilities(source), q])
         both = both[:, both.isfinite().all(-1).all(0)]
         self.pairs = torch.cat([self.pairs, both], 1)[:, -LOOKED:].clone()
+        self.listen()
         self.judge()
+
+    def listen(self) -> None:
+        """How alike the source's answers are in time, once there are enough."""
+        p, width = self.pairs[0], self.model.output.width
+        self.alike = len(p) >= EVIDENCE and alike_in_time(p.argmax(-1), width) > ALIKE
 
     def judge(self) -> None:
         """What the rehearsals say of the rows that both answered, among the proposals that labels leave a say."""
-        output, mix = self.model.output, self.model.known_statistics().label_mix
+        mix = self.model.known_statistics().label_mix
         if self.portfolio and self.mixture and self.pairs.shape[1] >= EVIDENCE and mix is not None:
             apart = 1 / self.mixture.settings["share"]
-            alike = alike_in_time(self.pairs[0].argmax(-1), output.width) > ALIKE
-            among = [one for one in PROPOSALS if (self.heard or not one.moved) and (alike or not one.corrected)]
+            among = [one for one in PROPOSALS if (self.heard or not one.moved) and (self.alike or not one.corrected)]
             p, q = self.pairs[:, -EVIDENCE:]
             self.verdict = self.portfolio.verdict(p, q, mix, apart, among)
 
@@ -233,6 +254,7 @@ class Auto(Method):
         """Take back what `memory` gave."""
         self.losses, self.excess, self.labels = memory["losses"], memory["excess"], int(memory["labels"])
         self.pairs = memory["pairs"]
+        self.listen()
         given = memory["verdict"].tolist() if "verdict" in memory else None
         if given:
             trusted, gain, won, of, proposal, bound = given

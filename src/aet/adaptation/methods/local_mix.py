@@ -50,9 +50,11 @@ class LocalMix(Method):
 
 
 def correction(
-    model: Model, rows: int = LocalMix.defaults["rows"], prior: float = LocalMix.defaults["prior"]
+    model: Model, rows: int = LocalMix.defaults["rows"], prior: float = LocalMix.defaults["prior"], least: int = 2
 ) -> Correction:
-    """What makes of logits (B, C) of rows in their order those whose calibrated softmax is r; garbage stays."""
+    """What makes of logits (B, C) of rows in their order those whose calibrated softmax is r; garbage stays, and so
+    do fewer than `least`.
+    """
     output, mix = model.output, model.known_statistics().label_mix
     assert isinstance(output, LabelOutput)
     assert mix is not None
@@ -64,7 +66,7 @@ def correction(
             # The last rows of a call look back into the block before them.
             end = int(torch.searchsorted(good, index[-1])) + 1 if len(index) else 0
             around = good[max(0, end - rows) : end]
-            if len(around) > 1:
+            if len(around) >= least:
                 r = locally_mixed(output.probabilities(logits[around]).cpu(), mix, prior=prior)[-len(index) :]
                 answers[index] = output.temperature.to(logits) * r.clamp_min(1e-12).log().to(logits)
         return answers

@@ -339,3 +339,14 @@ def test_wrong_labels_that_nobody_asked_for_train_but_do_not_serve(model):
     assert stream.guard.labels == 0
     assert max(float(t.abs().max()) for t in stream.state.values()) <= RADIUS
     assert stream.predict(clean)["prediction"].tolist() == model.predict(clean)["prediction"].tolist()
+
+
+def test_without_a_guard_that_hears_them_every_label_of_a_small_pool_weighs(model):
+    stream, truth = served(model, rows=64, guard="always")
+    weights = []
+    for _ in range(8):
+        ids = stream.ask(8)
+        weights += stream.kept.weights[[stream.kept.place[i] for i in ids]].tolist()
+        stream.feedback(ids, [truth[i] for i in ids])
+    assert len(weights) == stream.labels == 64
+    assert min(weights) > 0

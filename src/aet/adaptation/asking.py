@@ -26,13 +26,15 @@ def ask(stream: Stream, count: int, newest: int) -> list[Hashable]:
 
     Rows are drawn from such as no draw has looked at, half of them and `LOOKED` at most: those that earlier draws left
     over are no even sample of the stream any more, since the rest was taken for what it could say. Where too few are
-    left, some that were looked at are asked for too; their labels teach, and have no weight.
+    left, some that were looked at are asked for too; their labels teach, and have no weight. A guard that hears of no
+    label needs no such care.
     """
     kept, start = stream.kept, max(0, len(stream.kept) - newest)
     taken = ~np.isnan(kept.weights[start:])
     taken |= np.array([known in stream._undone for known in kept.ids[start:]], dtype=bool)
-    fresh = np.flatnonzero(~taken & ~kept.looked[start:])
-    most = min(max(LOOKED, count), max(4 * count, len(fresh) // 2))
+    judged = stream.guard.needs_labels
+    fresh = np.flatnonzero(~taken & ~(judged & kept.looked[start:]))
+    most = min(max(LOOKED, count), max(4 * count, len(fresh) // 2) if judged else len(fresh))
     even = evenly(fresh, most, stream._rng)
     ids = drawn(stream, start, start + np.flatnonzero(taken), start + even, count)
     kept.looked[start + even] = True

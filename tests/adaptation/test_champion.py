@@ -103,7 +103,7 @@ def test_a_stream_serves_no_proposal_that_loses_to_the_last_season(forecast):
     batch = as_the_season(forecast, 80, 1)
     off = Batch(values=batch.values, target=batch.target)
     stream.method.label(as_the_season(forecast, 80, 2))
-    stream._score(off, np.ones(80), range(80), np.zeros(80, dtype=bool))
+    stream._score(off, np.ones(80), [None] * 80)
     guard = stream.guard
     assert guard.other.gain < 0
     assert guard.champion == forecast.output.rival

@@ -11,7 +11,7 @@ import torch
 
 import aet
 from aet.adaptation import Stream
-from aet.adaptation.asking import answered_in_calls
+from aet.adaptation.asking import answered_among
 from aet.adaptation.methods.local_mix import correction
 from aet.adaptation.serving import CONTEXT
 from aet.adaptation.together import predict_together
@@ -101,21 +101,55 @@ def test_a_draw_seals_what_would_have_been_served(model, ordered, monkeypatch, r
     assert torch.allclose(found[:, 0], model.logits(model.encode(ordered))[at], atol=1e-4)
 
 
-def test_labels_at_random_compare_rows_among_those_of_their_call(model, ordered, monkeypatch):
+@pytest.mark.parametrize("at_a_time", [1, 24])
+@pytest.mark.parametrize("rows", [64, 20])
+def test_labels_at_random_compare_rows_among_those_of_their_call(model, ordered, monkeypatch, rows, at_a_time):
+    """Also where most of a call has its labels and left the store before."""
     monkeypatch.setattr("aet.adaptation.methods.auto.ALIKE", -math.inf)
     stream, heard = taught(model, ordered), []
-    fed(stream, ordered)
-    rows = np.random.default_rng(0).permutation(len(ordered))[:24]
-    truth = ordered["y"].to_numpy()[rows]
+    fed(stream, ordered, rows)
+    chosen = np.random.default_rng(0).permutation(len(ordered))[:360]
+    truth = ordered["y"].to_numpy()[chosen]
     target = model.output.encode(pd.DataFrame({"y": truth}))
     score = model.output.scores
-    both = said(stream, ordered)[rows], model.logits(model.encode(ordered))[rows]
+    both = said(stream, ordered, rows)[chosen], model.logits(model.encode(ordered))[chosen]
     expected = score(both[0], target) - score(both[1], target)
     monkeypatch.setattr(stream.guard, "update", lambda gain, weight, row, over: heard.append((gain, row)))
-    stream.feedback((rows + len(ordered)).tolist(), truth.tolist(), at_random=True)
+    monkeypatch.setattr(stream.method, "label", lambda batch: None)
+    for some in np.split(np.arange(len(chosen)), range(at_a_time, len(chosen), at_a_time)):
+        stream.feedback((chosen[some] + len(ordered)).tolist(), truth[some].tolist(), at_random=True)
     assert [gain for gain, _ in heard] == expected.tolist()
     assert {row for _, row in heard} == {None}, "nobody asked for them"
-    assert not len(stream.sealed)
+
+
+def test_first_labels_are_not_corrected_among_each_other(model, monkeypatch):
+    """No label had come when the rows were served; handed in sorted, they say nothing of the order of the stream."""
+    monkeypatch.setattr("aet.adaptation.methods.auto.ALIKE", -math.inf)
+    frame, heard = three(384, 7, shift=1.5), []
+    stream = model.stream()
+    fed(stream, frame)
+    stream.method.pairs = torch.full((2, 128, 3), 1 / 3)
+    stream.method.listen()
+    monkeypatch.setattr(stream.method.lessons, "label", lambda batch: None)
+    monkeypatch.setattr(stream.guard, "update", lambda gain, weight, row, over: heard.append(gain))
+    chosen = np.argsort(frame["y"].to_numpy()[:256], kind="stable")
+    stream.feedback(chosen.tolist(), frame["y"].to_numpy()[chosen].tolist(), at_random=True)
+    assert stream.method.correction is not None
+    target = model.output.encode(frame.iloc[chosen[4:]])
+    gains = [
+        model.output.scores(z[chosen[4:]], target) for z in (said(stream, frame), model.logits(model.encode(frame)))
+    ]
+    assert heard[4:] == (gains[0] - gains[1]).tolist(), "from the second block on as they would be served"
+
+
+def test_a_draw_among_few_of_a_call_sees_the_rest_of_it(model, ordered, monkeypatch):
+    monkeypatch.setattr("aet.adaptation.methods.auto.ALIKE", -math.inf)
+    stream = taught(model, ordered)
+    fed(stream, ordered.iloc[100:164])
+    ids = stream.ask(8, newest=12)
+    found = torch.stack([stream.sealed.take(known, 3)[1] for known in ids])
+    expected = said(stream, ordered.iloc[100:164])[[known - len(ordered) for known in ids]]
+    assert torch.allclose(found, expected, atol=1e-4)
 
 
 def test_streams_that_answer_together_say_what_each_says_alone(model, ordered, monkeypatch):
@@ -133,15 +167,17 @@ def test_a_saved_stream_knows_which_rows_came_together(model, ordered, monkeypat
     stream.save(tmp_path, rows=True)
     again = Stream.load(model, tmp_path)
     assert again.method.correction is not None
-    assert again.kept.calls.tolist() == stream.kept.calls.tolist()
+    assert np.ptp(again.kept.came - stream.kept.came, 0).tolist() == [0, 0]
     places = np.arange(len(stream.kept))
-    assert torch.allclose(answered_in_calls(again, places), answered_in_calls(stream, places), atol=1e-5)
+    assert torch.allclose(
+        answered_among(again, *again.kept.among(places)), answered_among(stream, *stream.kept.among(places)), atol=1e-5
+    )
 
 
 def test_rows_taken_in_again_came_with_none(model, ordered, monkeypatch):
     monkeypatch.setattr("aet.adaptation.methods.auto.ALIKE", -math.inf)
     stream = taught(model, ordered)
     stream.recall(range(1000, 1040), inputs(ordered.head(40)))
-    assert len(set(stream.kept.calls[-40:].tolist())) == 40
+    assert len(set(stream.kept.came[-40:, 0].tolist())) == 40
     stream.undo()
-    assert len(stream.kept.calls) == len(stream.kept)
+    assert len(stream.kept.came) == len(stream.kept)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aet.adaptation.kept import LEAST, REMEMBERED, KeptRows
+from aet.adaptation.kept import LEAST, REMEMBERED, KeptRows, alone
 from aet.batch import Batch
 from aet.errors import FeedbackError, ForgottenRow
 
@@ -189,3 +189,27 @@ def test_rows_that_came_in_inference_mode_are_kept_outside_of_it():
         kept.add(rows(range(40, 50)), list(range(40, 50)))
     assert kept.take([7, 45])[0].values["x"].flatten().tolist() == [7, 45]
     consistent(kept)
+
+
+def test_rows_that_came_together_are_found_again():
+    """Blocks of 64 and the ones before, kept rows and those that left with their labels, in the order of arrival."""
+    kept = KeptRows(1000)
+    kept.add(rows(range(200)), list(range(200)))
+    kept.add(rows(range(200, 210)), list(range(200, 210)))
+    kept.take([3, 70, 201])
+    places = np.array([kept.place[known] for known in (205, 5, 200)])
+    batch, sizes, where = kept.among(places)
+    assert sizes == [64, 10]
+    assert batch.values["x"][:, 0].tolist() == [*range(64), *range(200, 210)]
+    assert batch.values["x"][where, 0].tolist() == [205, 5, 200]
+    batch, sizes, where = kept.among(np.array([kept.place[150]]))
+    assert batch.values["x"][:, 0].tolist() == list(range(64, 192))
+    assert (sizes, batch.values["x"][where, 0].tolist()) == ([128], [150])
+
+
+def test_rows_taken_in_alone_came_with_none():
+    kept = KeptRows(10)
+    kept.add(rows(range(3)), [0, 1, 2], alone(3))
+    kept.add(rows(range(3, 5)), [3, 4])
+    assert kept.came.tolist() == [[0, 0], [1, 0], [2, 0], [3, 0], [3, 1]]
+    assert kept.among(np.arange(5))[1] == [1, 1, 1, 2]

@@ -113,10 +113,10 @@ class TestFeedback:
             trained.update(rows_of(batch))
             label(batch)
 
-        def spy_score(batch, weights, ids, asked):
+        def spy_score(batch, weights, asked, among):
             assert not rows_of(batch) & trained
             scored.extend(rows_of(batch))
-            score(batch, weights, ids, asked)
+            score(batch, weights, asked, among)
 
         monkeypatch.setattr(stream.method, "label", spy_label)
         monkeypatch.setattr(stream, "_score", spy_score)

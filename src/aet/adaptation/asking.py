@@ -17,6 +17,8 @@ from aet.summaries import summaries
 if TYPE_CHECKING:
     from aet.adaptation.stream import Stream
 
+Among = tuple[Batch, list[int], np.ndarray]
+"""Rows of some calls, how many of each, and where among them those are that are meant."""
 ROUNDING = 1e-6
 """Differences below it are of the order of rounding."""
 
@@ -36,20 +38,18 @@ def ask(stream: Stream, count: int, newest: int) -> list[Hashable]:
     fresh = np.flatnonzero(~taken & ~(judged & kept.looked[start:]))
     most = min(max(LOOKED, count), max(4 * count, len(fresh) // 2) if judged else len(fresh))
     even = evenly(fresh, most, stream._rng)
-    ids = drawn(stream, start, start + np.flatnonzero(taken), start + even, count)
+    ids = drawn(stream, start + np.flatnonzero(taken), start + even, count)
     kept.looked[start + even] = True
     left = start + np.flatnonzero(~taken & np.isnan(kept.weights[start:]))
     if len(ids) < count and len(left):
         asked = start + np.flatnonzero(~np.isnan(kept.weights[start:]))
-        ids += drawn(stream, start, asked, evenly(left, LOOKED, stream._rng), count - len(ids), weighted=False)
+        ids += drawn(stream, asked, evenly(left, LOOKED, stream._rng), count - len(ids), weighted=False)
     return ids
 
 
-def drawn(
-    stream: Stream, start: int, taken: np.ndarray, free: np.ndarray, count: int, weighted: bool = True
-) -> list[Hashable]:
-    """Ids of at most `count` of the rows kept at the places `free`, all from `start` on; those at `taken` were asked
-    before. If the draw is `weighted` the guard is told what their labels can say, and how both answered them is sealed.
+def drawn(stream: Stream, taken: np.ndarray, free: np.ndarray, count: int, weighted: bool = True) -> list[Hashable]:
+    """Ids of at most `count` of the rows kept at the places `free`; those at `taken` were asked before. If the draw is
+    `weighted` the guard is told what their labels can say, and how both answered them is sealed.
     """
     if not len(free):
         return []
@@ -63,7 +63,7 @@ def drawn(
     source = apart = None
     if stream.guard.needs_labels and weighted:
         if stream.method.in_calls:
-            proposal = answered_in_calls(stream, places, start)
+            proposal = answered_among(stream, *stream.kept.among(places))
         source = said_by_source(stream, [known[i] for i in places], batch, proposal)
         apart = differences(output.apart(source, proposal))
     positions, weights = draw(summary.double().numpy(), unsure, gone, count, stream._rng, apart)
@@ -81,21 +81,18 @@ def drawn(
     return ids
 
 
-def answered_in_calls(stream: Stream, places: np.ndarray, start: int = 0) -> Tensor:
-    """The proposal's logits (N, width) of rows kept at these rising places, each among the rows of its call that are
-    still kept, from `start` on: what it would have been served.
+def answered_among(stream: Stream, batch: Batch, sizes: Sequence[int], where: np.ndarray) -> Tensor:
+    """The proposal's logits (N, width) of the rows at `where` in a batch, so many of each call: what it would be served
+    (`KeptRows.among`).
     """
-    kept, method = stream.kept, stream.method
-    beside = start + np.flatnonzero(np.isin(kept.calls[start:], kept.calls[places]))
-    sizes = np.unique(kept.calls[beside], return_counts=True)[1].tolist()
-    batch, before = kept.batch[torch.from_numpy(beside)], method.passes
+    method, before = stream.method, stream.method.passes
     if method.correction is None:
-        said = [method.answer(batch[rows]) for rows in torch.arange(len(batch)).split(sizes)]
+        said = [method.answer(batch[rows]) for rows in torch.arange(len(batch)).split(list(sizes))]
     else:
         with applied(method.state):
-            said = [method.correction(logits) for logits in stream.model.logits(batch).split(sizes)]
+            said = [method.correction(logits) for logits in stream.model.logits(batch).split(list(sizes))]
     stream.trace.passes["asking"] += len(batch) + method.passes - before
-    return torch.cat(said)[np.searchsorted(beside, places)].cpu()
+    return torch.cat(said)[torch.from_numpy(where)].cpu()
 
 
 def differences(apart: Tensor) -> np.ndarray:
@@ -115,34 +112,34 @@ def said_by_source(stream: Stream, ids: Sequence[Hashable], rows: Batch, proposa
     return torch.stack([next(found) if logits is None else logits for logits in said])
 
 
-def seal(stream: Stream, places: np.ndarray) -> None:
-    """Keep how both answer those rows kept at these places now that nobody asked for."""
-    places = np.sort(places[~(stream.kept.weights[places] > 0)])
-    if not len(places):
-        return
-    ids, proposal = [stream.kept.ids[i] for i in places], answered_in_calls(stream, places)
-    stream.sealed.add(ids, said_by_source(stream, ids, stream.kept.batch[torch.from_numpy(places)], proposal), proposal)
-
-
 def comparisons(
-    stream: Stream, rows: Batch, weights: np.ndarray, ids: Sequence[Hashable], asked: np.ndarray
+    stream: Stream,
+    rows: Batch,
+    weights: np.ndarray,
+    asked: Sequence[Hashable | None],
+    among: Among | None = None,
 ) -> Iterator[tuple[float, float, Hashable | None, float]]:
-    """Gain over the source, weight, id if it was `asked`, and gain over the rival of each labelled row with a weight.
+    """Gain over the source, weight, id and gain over the rival of each labelled row with a weight.
 
-    Of rows whose answers are sealed those are compared: of rows that were asked, those of that moment. Of others, whose
-    labels came at random, the answers of now are.
+    Of rows that were asked, whose ids these are, the answers of that moment are compared; of others, whose labels came
+    at random, those of now, `among` the rows that they came with.
     """
     output, said, bare = stream.model.output, dict[int, Tensor](), []
     for place in np.flatnonzero(~np.isnan(weights)).tolist():
-        both = stream.sealed.take(ids[place], output.width)
+        known = asked[place]
+        both = None if known is None else stream.sealed.take(known, output.width)
         if both is not None:
             said[place] = both
-        elif not asked[place]:
+        elif known is None:
             bare.append(place)
     if bare:
         some = rows[torch.tensor(bare)]
         stream.trace.passes["scoring"] += 2 * len(bare)
-        now = torch.stack([stream.model.logits(some).cpu(), stream.method.answer(some).cpu()], 1)
+        if stream.method.in_calls and among is not None:
+            proposal = answered_among(stream, among[0], among[1], among[2][bare])
+        else:
+            proposal = stream.method.answer(some).cpu()
+        now = torch.stack([stream.model.logits(some).cpu(), proposal], 1)
         said |= dict(zip(bare, now, strict=True))
     if not said:
         return
@@ -154,4 +151,4 @@ def comparisons(
     rival = output.scores(output.unlearned(source), chosen.target) if output.rival else known
     gains = torch.stack([score - known, score - rival], -1).nan_to_num().tolist()
     for place, (gain, over) in zip(places, gains, strict=True):
-        yield gain, float(weights[place]), ids[place] if asked[place] else None, over
+        yield gain, float(weights[place]), asked[place], over

@@ -60,7 +60,7 @@ class Method:
     """Kinds of output that the rule is defined for; every kind if empty."""
 
     corrects: ClassVar[bool] = False
-    """Whether `answer` does more than apply the state and its `correction`."""
+    """Whether `answer` always does more than apply the state."""
 
     def __init__(self, model: Model, **settings: Any) -> None:
         self.model = model

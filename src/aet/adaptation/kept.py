@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aet.adaptation.growing import Growing
 from aet.adaptation.ids import Ids
+from aet.adaptation.serving import BLOCK
 from aet.batch import Batch
 from aet.errors import FeedbackError, ForgottenRow
 
@@ -20,6 +21,9 @@ REMEMBERED = 8
 
 LEAST = 8192
 """... and at least this many of them."""
+
+BESIDE = 1024
+"""Rows that left with their labels stay known for those beside them, so many of the newest."""
 
 
 class KeptRows:
@@ -30,8 +34,10 @@ class KeptRows:
         self.ids: list[Hashable] = []
         self._weights = Growing[npt.NDArray[np.float64]](np.empty)
         self._looked = Growing[npt.NDArray[np.bool_]](lambda count: np.empty(count, dtype=bool))
-        self._calls = Growing[npt.NDArray[np.int64]](lambda count: np.empty(count, dtype=np.int64))
+        self._came, self._came_beside = (Growing[npt.NDArray[np.int64]](came_empty, most) for most in (None, BESIDE))
         self._values: dict[str, Growing[Tensor]] = {}
+        self._beside: dict[str, Growing[Tensor]] = {}
+        self._call = 0
         self.place: dict[Hashable, int] = {}
         memory = max(REMEMBERED * keep, LEAST)
         self.gone, self.labelled = Ids(memory), Ids(memory)
@@ -50,18 +56,18 @@ class KeptRows:
         return self._looked.values
 
     @property
-    def calls(self) -> npt.NDArray[np.int64]:
-        """Number of the call that each row came with."""
-        return self._calls.values
+    def came(self) -> npt.NDArray[np.int64]:
+        """Number of the call that each row came with, and its place there (N, 2)."""
+        return self._came.values
 
     @property
     def batch(self) -> Batch:
         """All kept rows, in order of arrival."""
         return Batch({name: rows.values for name, rows in self._values.items()})
 
-    def add(self, batch: Batch, ids: Sequence[Hashable], calls: npt.NDArray[np.int64] | None = None) -> None:
-        """Take rows in and drop the oldest over the limit. `calls` tells apart the rows (N,) of different calls: by
-        default they came with one.
+    def add(self, batch: Batch, ids: Sequence[Hashable], came: npt.NDArray[np.int64] | None = None) -> None:
+        """Take rows in and drop the oldest over the limit. By default they came with one call; else `came` (N, 2) says
+        with which, numbered from 0 on, and at which place.
         """
         if not len(batch) or self.keep == 0:
             self.gone.update(ids)
@@ -77,8 +83,9 @@ class KeptRows:
         self.ids += list(ids)
         self._weights.add(np.nan, len(ids))
         self._looked.add(False, len(ids))
-        first = int(self.calls[-1]) + 1 if len(self.calls) else 0
-        self._calls.add(first if calls is None else first + calls, len(ids))
+        came = alone(len(ids))[:, ::-1] if came is None else came
+        self._came.add(came + np.array([self._call, 0]), len(ids))
+        self._call += 1 + int(came[:, 0].max())
         for known in ids if self.labelled or self.gone else ():
             self.labelled.discard(known)
             self.gone.discard(known)
@@ -110,24 +117,59 @@ class KeptRows:
             held.values = values[name]
         self.ids = [self.ids[i] for i in rows.tolist()]
         self._weights.values, self._looked.values = self.weights[stay], self.looked[stay]
-        self._calls.values = self.calls[stay]
+        self._came.values = self.came[stay]
         self.place = {known: position for position, known in enumerate(self.ids)}
+
+    def among(self, positions: npt.NDArray[np.int64]) -> tuple[Batch, list[int], npt.NDArray[np.int64]]:
+        """Rows that came with those at `positions`, in the order in which they came: those of their blocks of `BLOCK`
+        rows, and of the blocks before, that are still known. How many of them are of each call; and where among them
+        those at `positions` are.
+        """
+        left, came_left = self.beside
+        came, kept = np.concatenate([self.came, came_left]), len(self)
+        block = came[:, 0] << 32 | came[:, 1] // BLOCK
+        wanted = block[positions]
+        here = np.flatnonzero(np.isin(block, np.concatenate([wanted, wanted - 1])))
+        here = here[np.lexsort((came[here, 1], came[here, 0]))]
+        sizes = np.unique(came[here, 0], return_counts=True)[1].tolist()
+        where = np.empty(len(came), np.int64)
+        where[here] = np.arange(len(here))
+        batch = self.batch[torch.from_numpy(here[here < kept])]
+        if (here >= kept).any():
+            batch = Batch.concat([batch, left[torch.from_numpy(here[here >= kept] - kept)]])
+            batch = batch[torch.from_numpy(np.argsort(np.argsort(here >= kept, kind="stable")))]
+        return batch, sizes, where[positions]
 
     def mark_asked(self, positions: np.ndarray, weights: np.ndarray) -> None:
         """These rows were drawn with these weights."""
         self.weights[positions] = weights
 
-    def take(
-        self, ids: Sequence[Hashable], check: Callable[[Batch], None] = lambda rows: None
-    ) -> tuple[Batch, np.ndarray]:
-        """Rows and weights for late labels; they leave the store. Raises, as `check` may, before anything changes."""
-        positions, rows = self.awaited(ids, check)
-        weights = self.weights[positions]
-        stay = np.ones(len(self.ids), dtype=bool)
+    def take(self, ids: Sequence[Hashable]) -> tuple[Batch, np.ndarray]:
+        """Rows and weights for late labels; they leave the store. Raises what `awaited` does, and nothing changes."""
+        positions, rows = self.awaited(ids)
+        return rows, self.leave(positions)
+
+    def leave(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The rows at these positions have their labels: they leave the store. Their weights."""
+        weights, stay = self.weights[positions], np.ones(len(self.ids), dtype=bool)
+        self.leave_beside(self.batch[torch.from_numpy(positions)], self.came[positions])
+        self.labelled.update(self.ids[i] for i in positions)
         stay[positions] = False
         self.select(stay)
-        self.labelled.update(ids)
-        return rows, weights
+        return weights
+
+    @property
+    def beside(self) -> tuple[Batch, npt.NDArray[np.int64]]:
+        """Rows that left with their labels, the newest of them, and as `came` with which call."""
+        return Batch({name: rows.values for name, rows in self._beside.items()}), self._came_beside.values
+
+    def leave_beside(self, rows: Batch, came: npt.NDArray[np.int64]) -> None:
+        """These are not kept any more, and still stand beside those that came with them."""
+        self._came_beside.add(came, len(came))
+        for name, values in rows.values.items():
+            if name not in self._beside:
+                self._beside[name] = Growing(partial(like, values[:0].clone()), BESIDE)
+            self._beside[name].add(values, len(came))
 
     def awaited(
         self, ids: Sequence[Hashable], check: Callable[[Batch], None] = lambda rows: None
@@ -154,6 +196,16 @@ class KeptRows:
         rows = self.batch[torch.from_numpy(positions)]
         check(rows)
         return positions, rows
+
+
+def came_empty(count: int) -> npt.NDArray[np.int64]:
+    """Room for the calls and places of so many rows."""
+    return np.empty((count, 2), np.int64)
+
+
+def alone(rows: int) -> npt.NDArray[np.int64]:
+    """Each with a call of its own."""
+    return np.stack([np.arange(rows), np.zeros(rows, np.int64)], 1)
 
 
 def like(rows: Tensor, count: int) -> Tensor:

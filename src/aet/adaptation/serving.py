@@ -20,6 +20,8 @@ Correction = Callable[[Tensor], Tensor]
 """Logits (B, width) of rows in their order, from those that a state gives."""
 
 
+BLOCK = 64
+"""Rows of a call that are corrected together."""
 CONTEXT = 16
 """Rows of a call from which answers are corrected by each other: rehearsals judged more, of fewer they say nothing."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from aet.adaptation.kept import KeptRows
+from aet.adaptation.kept import KeptRows, alone
 from aet.adaptation.stream import Stream
 from aet.attention.state import ElasticState, load_tensors, under
 from aet.batch import Batch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT, METHODS_SINCE = 4, 3
 """Before the second, methods kept other things: their adaptation starts afresh, the guard goes on. Before the first,
 rows that were asked were to be compared as they are answered when their labels come: those teach alone."""
-ANSWERED, SEALED, ROWS = "answered.", "sealed.", "rows.safetensors"
+ANSWERED, SEALED, BESIDE, ROWS = "answered.", "sealed.", "beside.", "rows.safetensors"
 RECORD = "record.json"
 """What is known of a replayed stream, where a command left it beside the stream."""
 
@@ -77,6 +77,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
         values = {name: t.contiguous() for name, t in stream.kept.batch.values.items()}
         values |= {f"{ANSWERED}{name}": t for name, t in stream.answered.tensors(stream.kept.ids).items()}
         values |= {f"{SEALED}{name}": t.contiguous() for name, t in said.items()}
+        values |= {f"{BESIDE}{name}": t.contiguous() for name, t in stream.kept.beside[0].values.items()}
         files[ROWS] = save(values)
     return files
 
@@ -96,7 +97,8 @@ def ids_of(kept: KeptRows, rows: bool) -> dict[str, Any]:
         "kept": kept.ids if rows else [],
         "weights": np.nan_to_num(kept.weights, nan=-1.0).tolist() if rows else [],
         "looked": np.flatnonzero(kept.looked).tolist() if rows else [],
-        "calls": kept.calls.tolist() if rows else [],
+        "came": kept.came.tolist() if rows else [],
+        "beside": kept.beside[1].tolist() if rows else [],
         "gone": [*kept.gone, *([] if rows else kept.ids)],
         "labelled": list(kept.labelled),
     }
@@ -165,9 +167,11 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
         weights = np.array(ids["weights"], dtype=float)
         values = load_tensors(folder / ROWS)
         given = under(ANSWERED, values)
-        rows = {name: t for name, t in values.items() if not name.startswith((ANSWERED, SEALED))}
-        calls = np.array(ids.get("calls", range(len(ids["kept"]))), dtype=np.int64)
-        stream.kept.add(Batch(values=rows), ids["kept"], calls)
+        rows = {name: t for name, t in values.items() if not name.startswith((ANSWERED, SEALED, BESIDE))}
+        came = np.array(ids.get("came", alone(len(ids["kept"]))), dtype=np.int64)
+        stream.kept.add(Batch(values=rows), ids["kept"], came)
+        if ids.get("beside"):
+            stream.kept.leave_beside(Batch(under(BESIDE, values)), np.array(ids["beside"], dtype=np.int64))
         if given:
             stream.answered.load_tensors(ids["kept"], given)
         stream.sealed.load_tensors(ids.get("sealed", []), under(SEALED, values))

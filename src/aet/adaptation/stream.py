@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.answered import Answered
-from aet.adaptation.asking import ask, comparisons, seal
+from aet.adaptation.asking import Among, ask, comparisons
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.champion import guarding
 from aet.adaptation.given import plain_id, truth
 from aet.adaptation.guard import WAIT, Guard
 from aet.adaptation.ids import Ids
-from aet.adaptation.kept import KeptRows
+from aet.adaptation.kept import KeptRows, alone
 from aet.adaptation.sealed import Sealed
 from aet.adaptation.serving import UNLABELLED, Choice, chosen, reason
 from aet.adaptation.snapshot import Snapshot
@@ -243,17 +243,13 @@ class Stream:
         if not ids:
             return
         with self._lock:
-
-            def check(rows: Batch) -> None:
-                self.model.output.matches(rows.values, targets)
-
-            if at_random and self.guard.needs_labels and self.method.in_calls:
-                seal(self, self.kept.awaited(ids, check)[0])
-            rows, weights = self.kept.take(ids, check)
-            rows, asked = Batch(values=rows.values, target=targets), weights > 0
+            places, rows = self.kept.awaited(ids, lambda rows: self.model.output.matches(rows.values, targets))
+            among = self.kept.among(places) if at_random and self.guard.needs_labels else None
+            rows, weights = Batch(values=rows.values, target=targets), self.kept.leave(places)
+            asked = [known if weight > 0 else None for known, weight in zip(ids, weights, strict=True)]
             weights = self.drawn(ids, weights, at_random)
             self.answered.take(ids, targets, weights, lambda index: self._source(rows[index]))
-            self._move(lambda: self._take_in(rows, weights, ids, asked), f"{len(ids)} labels", ids=ids, rows=rows)
+            self._move(lambda: self._take_in(rows, weights, asked, among), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
 
@@ -279,7 +275,7 @@ class Stream:
         with self._lock:
             checked = self.model.check(frame)
             good = [plain_id(ids[row]) for row in checked.kept]
-            self.kept.add(self.model.encode(checked.frame), good, np.arange(len(good)))
+            self.kept.add(self.model.encode(checked.frame), good, alone(len(good)))
             self.sealed.drop(good)
             return good
 
@@ -302,21 +298,24 @@ class Stream:
             self.trace.event(self.rows, "served" if choice.by else "held", why)
         return choice
 
-    def _take_in(self, rows: Batch, weights: np.ndarray, ids: Sequence[Hashable], asked: np.ndarray) -> None:
+    def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None], among: Among | None) -> None:
         """Block by block: score the rows, then let the method train on them."""
         start = 0
         while start < len(rows):
             here = slice(start, min(len(rows), start + max(4, start)))
             block = rows[torch.arange(here.start, here.stop)]
-            self._score(block, weights[here], ids[here], asked[here])
+            beside = None if among is None else (*among[:2], among[2][here])
+            self._score(block, weights[here], asked[here], beside)
             self.method.label(block)
             self.labels += len(block)
             start = here.stop
 
-    def _score(self, rows: Batch, weights: np.ndarray, ids: Sequence[Hashable], asked: np.ndarray) -> None:
+    def _score(
+        self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None], among: Among | None = None
+    ) -> None:
         """Let the guard hear what labels say of rows that the proposal has not seen."""
         if self.guard.needs_labels:
-            for gain, weight, row, over in comparisons(self, rows, weights, ids, asked):
+            for gain, weight, row, over in comparisons(self, rows, weights, asked, among):
                 self.guard.update(gain, weight, row, over)
                 self.trace.weighed(self.rows, self.guard)
 
@@ -363,7 +362,7 @@ class Stream:
             self.method.state = snapshot.state
             self.method.load_memory(snapshot.memory)
         if snapshot.rows is not None:
-            self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids, np.arange(len(snapshot.ids)))
+            self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids, alone(len(snapshot.ids)))
             self._undone.update(snapshot.ids)
         self._last = self._merged = None
 

@@ -24,9 +24,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.base import METHODS, Method
-from aet.adaptation.serving import Correction
-from aet.attention.state import applied
-from aet.batch import Batch
+from aet.adaptation.serving import BLOCK, Correction
 from aet.model import Model
 from aet.outputs.label import LabelOutput
 
@@ -38,15 +36,14 @@ ROUNDS = 3
 class LocalMix(Method):
     """Settings: `rows` that are corrected together; `prior` rows a of the source's mix that are counted in."""
 
-    defaults: ClassVar[dict[str, Any]] = {"rows": 64, "prior": 2.0}
+    defaults: ClassVar[dict[str, Any]] = {"rows": BLOCK, "prior": 2.0}
     needs: ClassVar[tuple[str, ...]] = ("label",)
     corrects: ClassVar[bool] = True
 
-    def answer(self, batch: Batch) -> Tensor:
-        """Logits whose calibrated softmax is r, (B, C)."""
-        with applied(self.state):
-            logits = self.model.logits(batch)
-        return correction(self.model, self.settings["rows"], self.settings["prior"])(logits)
+    @property
+    def correction(self) -> Correction:
+        """Gives logits whose calibrated softmax is r, (B, C)."""
+        return correction(self.model, self.settings["rows"], self.settings["prior"])
 
 
 def correction(

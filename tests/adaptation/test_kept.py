@@ -196,15 +196,23 @@ def test_rows_that_came_together_are_found_again():
     kept = KeptRows(1000)
     kept.add(rows(range(200)), list(range(200)))
     kept.add(rows(range(200, 210)), list(range(200, 210)))
-    kept.take([3, 70, 201])
-    places = np.array([kept.place[known] for known in (205, 5, 200)])
-    batch, sizes, where = kept.among(places)
-    assert sizes == [64, 10]
-    assert batch.values["x"][:, 0].tolist() == [*range(64), *range(200, 210)]
-    assert batch.values["x"][where, 0].tolist() == [205, 5, 200]
-    batch, sizes, where = kept.among(np.array([kept.place[150]]))
-    assert batch.values["x"][:, 0].tolist() == list(range(64, 192))
-    assert (sizes, batch.values["x"][where, 0].tolist()) == ([128], [150])
+    gone = [70, 201, 3]
+    kept.leave(np.array([kept.place[known] for known in gone]), torch.tensor(gone)[:, None].float())
+    kept.take([7])
+
+    def found(*ids):
+        among = kept.among(np.array([kept.place[known] for known in ids]))
+        known = torch.cat([among.rows.values["x"][:, 0], *among.said.unbind(1)[:1]])[among.order]
+        assert known[among.where].tolist() == list(ids)
+        return known.tolist(), among.sizes
+
+    first = [*range(7), *range(8, 64)]
+    assert found(205, 5, 200) == ([*first, *range(200, 210)], [63, 10])
+    assert found(150) == (list(range(64, 192)), [128])
+    kept.leave_beside(torch.zeros(1, 2), np.array([[40, 0]]))
+    assert found(150) == ([*range(64, 70), *range(71, 192)], [127]), "of logits of another width nothing stays"
+    kept.add(rows([300]), [300])
+    assert kept.came[-1].tolist() == [41, 0], "no call has the number of one before"
 
 
 def test_rows_taken_in_alone_came_with_none():
@@ -212,4 +220,4 @@ def test_rows_taken_in_alone_came_with_none():
     kept.add(rows(range(3)), [0, 1, 2], alone(3))
     kept.add(rows(range(3, 5)), [3, 4])
     assert kept.came.tolist() == [[0, 0], [1, 0], [2, 0], [3, 0], [3, 1]]
-    assert kept.among(np.arange(5))[1] == [1, 1, 1, 2]
+    assert kept.among(np.arange(5)).sizes == [1, 1, 1, 2]

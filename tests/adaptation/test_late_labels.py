@@ -113,10 +113,10 @@ class TestFeedback:
             trained.update(rows_of(batch))
             label(batch)
 
-        def spy_score(batch, weights, asked, among):
+        def spy_score(batch, weights, asked, now):
             assert not rows_of(batch) & trained
             scored.extend(rows_of(batch))
-            score(batch, weights, asked, among)
+            score(batch, weights, asked, now)
 
         monkeypatch.setattr(stream.method, "label", spy_label)
         monkeypatch.setattr(stream, "_score", spy_score)

@@ -15,10 +15,9 @@ from aet.batch import Batch
 from aet.summaries import summaries
 
 if TYPE_CHECKING:
+    from aet.adaptation.kept import Among
     from aet.adaptation.stream import Stream
 
-Among = tuple[Batch, list[int], np.ndarray]
-"""Rows of some calls, how many of each, and where among them those are that are meant."""
 ROUNDING = 1e-6
 """Differences below it are of the order of rounding."""
 
@@ -63,7 +62,11 @@ def drawn(stream: Stream, taken: np.ndarray, free: np.ndarray, count: int, weigh
     source = apart = None
     if stream.guard.needs_labels and weighted:
         if stream.method.in_calls:
-            proposal = answered_among(stream, *stream.kept.among(places))
+            proposal = answered_among(stream, stream.kept.among(places))
+        elif stream.method.corrects:
+            before = stream.method.passes
+            proposal = stream.method.answer(batch).cpu()
+            stream.trace.passes["asking"] += len(batch) + stream.method.passes - before
         source = said_by_source(stream, [known[i] for i in places], batch, proposal)
         apart = differences(output.apart(source, proposal))
     positions, weights = draw(summary.double().numpy(), unsure, gone, count, stream._rng, apart)
@@ -81,18 +84,37 @@ def drawn(stream: Stream, taken: np.ndarray, free: np.ndarray, count: int, weigh
     return ids
 
 
-def answered_among(stream: Stream, batch: Batch, sizes: Sequence[int], where: np.ndarray) -> Tensor:
-    """The proposal's logits (N, width) of the rows at `where` in a batch, so many of each call: what it would be served
-    (`KeptRows.among`).
-    """
+def answered_among(stream: Stream, among: Among) -> Tensor:
+    """The proposal's logits (N, width) of rows among those that came with them: what it would be served."""
     method, before = stream.method, stream.method.passes
     if method.correction is None:
-        said = [method.answer(batch[rows]) for rows in torch.arange(len(batch)).split(list(sizes))]
+        said = [method.answer(among.rows[rows]) for rows in torch.arange(len(among.rows)).split(among.sizes)]
     else:
         with applied(method.state):
-            said = [method.correction(logits) for logits in stream.model.logits(batch).split(list(sizes))]
-    stream.trace.passes["asking"] += len(batch) + method.passes - before
-    return torch.cat(said)[torch.from_numpy(where)].cpu()
+            logits = stream.model.logits(among.rows).cpu()
+        both = torch.cat([logits, among.said]) if len(among.said) else logits
+        said = [method.correction(some) for some in both[torch.from_numpy(among.order)].split(among.sizes)]
+    stream.trace.passes["asking"] += len(among.rows) + method.passes - before
+    return torch.cat(said)[torch.from_numpy(among.where)].cpu()
+
+
+def labelled(stream: Stream, places: np.ndarray, rows: Batch, heard: bool) -> tuple[np.ndarray, Tensor | None]:
+    """Rows kept at these places leave with their labels: their weights, and, where the guard hears of them, what the
+    proposal says to them now (N, width), before any of them taught it; None where a row is answered by itself.
+    """
+    now = answered_among(stream, stream.kept.among(places)) if heard and stream.method.in_calls else None
+    if stream.method.correction is None:
+        return stream.kept.leave(places), now
+    stream.trace.passes["scoring"] += len(rows)
+    return stream.kept.leave(places, alone(stream, rows)), now
+
+
+def alone(stream: Stream, rows: Batch) -> Tensor:
+    """The proposal's logits (N, width) of rows of which none stands beside another."""
+    if stream.method.correction is None:
+        return stream.method.answer(rows).cpu()
+    with applied(stream.method.state):
+        return stream.model.logits(rows).cpu()
 
 
 def differences(apart: Tensor) -> np.ndarray:
@@ -103,7 +125,7 @@ def differences(apart: Tensor) -> np.ndarray:
 
 def said_by_source(stream: Stream, ids: Sequence[Hashable], rows: Batch, proposal: Tensor) -> Tensor:
     """The source's logits (N, width): the proposal's, if nothing moved; those that it gave before cost no pass."""
-    if not stream.method.in_calls and not stream.method.state.size():
+    if not (stream.method.in_calls or stream.method.corrects or stream.method.state.size()):
         return proposal
     said = stream.answered.source(ids)
     bare = [place for place, logits in enumerate(said) if logits is None]
@@ -117,12 +139,12 @@ def comparisons(
     rows: Batch,
     weights: np.ndarray,
     asked: Sequence[Hashable | None],
-    among: Among | None = None,
+    now: Tensor | None = None,
 ) -> Iterator[tuple[float, float, Hashable | None, float]]:
     """Gain over the source, weight, id and gain over the rival of each labelled row with a weight.
 
     Of rows that were asked, whose ids these are, the answers of that moment are compared; of others, whose labels came
-    at random, those of now, `among` the rows that they came with.
+    at random, those of `now` if they are given (N, width), else each by itself.
     """
     output, said, bare = stream.model.output, dict[int, Tensor](), []
     for place in np.flatnonzero(~np.isnan(weights)).tolist():
@@ -135,12 +157,9 @@ def comparisons(
     if bare:
         some = rows[torch.tensor(bare)]
         stream.trace.passes["scoring"] += 2 * len(bare)
-        if stream.method.in_calls and among is not None:
-            proposal = answered_among(stream, among[0], among[1], among[2][bare])
-        else:
-            proposal = stream.method.answer(some).cpu()
-        now = torch.stack([stream.model.logits(some).cpu(), proposal], 1)
-        said |= dict(zip(bare, now, strict=True))
+        proposal = alone(stream, some) if now is None else now[torch.tensor(bare)]
+        both = torch.stack([stream.model.logits(some).cpu(), proposal], 1)
+        said |= dict(zip(bare, both, strict=True))
     if not said:
         return
     places = sorted(said)

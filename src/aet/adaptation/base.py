@@ -62,6 +62,9 @@ class Method:
     corrects: ClassVar[bool] = False
     """Whether `answer` always does more than apply the state."""
 
+    reads_calls: ClassVar[bool] = False
+    """Whether `answer` says to a row what depends on those that came with it."""
+
     def __init__(self, model: Model, **settings: Any) -> None:
         self.model = model
         self.name = next((name for name in METHODS if METHODS[name] is type(self)), type(self).__name__)
@@ -97,7 +100,7 @@ class Method:
     @property
     def in_calls(self) -> bool:
         """Whether what is said to a row may depend on those that came with it."""
-        return self.corrects or self.correction is not None
+        return self.reads_calls or self.correction is not None
 
     @property
     def trusted(self) -> Choice | None:

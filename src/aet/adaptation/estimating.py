@@ -43,7 +43,7 @@ def estimate(stream: Stream, dropout: int, beside: Model | Ensemble | None, newe
     answers = [predictions(stream.model, other, rows) for other in others]
     apart = [own for own, other in zip(answers, others, strict=True) if other is not stream.model]
     made = []
-    # Corrected answers depend on the rows that came with them, which are not at hand.
+    # Corrected answers depend on the rows that came with them, which are not all at hand.
     for side in ("source",) if stream.choice.correct else ("served", "source"):
         state = stream.served_state if side == "served" else None
         made += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,23 @@ REMEMBERED = 8
 LEAST = 8192
 """... and at least this many of them."""
 
-BESIDE = 1024
-"""Rows that left with their labels stay known for those beside them, so many of the newest."""
+BESIDE = 4096
+"""Of rows that left with their labels it stays known what was said to them, for those beside: so many of the newest."""
+
+
+class Among(NamedTuple):
+    """Rows among those that came with them."""
+
+    rows: Batch
+    """Those that are kept (K)."""
+    said: Tensor
+    """Logits of those that left with their labels, from before they taught anything (G, width)."""
+    order: npt.NDArray[np.int64]
+    """Which of these K + G came first, second, ..."""
+    sizes: list[int]
+    """How many of them came with each call."""
+    where: npt.NDArray[np.int64]
+    """Where, in that order, those are that are meant."""
 
 
 class KeptRows:
@@ -35,8 +51,8 @@ class KeptRows:
         self._weights = Growing[npt.NDArray[np.float64]](np.empty)
         self._looked = Growing[npt.NDArray[np.bool_]](lambda count: np.empty(count, dtype=bool))
         self._came, self._came_beside = (Growing[npt.NDArray[np.int64]](came_empty, most) for most in (None, BESIDE))
+        self._beside: Growing[Tensor] | None = None
         self._values: dict[str, Growing[Tensor]] = {}
-        self._beside: dict[str, Growing[Tensor]] = {}
         self._call = 0
         self.place: dict[Hashable, int] = {}
         memory = max(REMEMBERED * keep, LEAST)
@@ -120,25 +136,21 @@ class KeptRows:
         self._came.values = self.came[stay]
         self.place = {known: position for position, known in enumerate(self.ids)}
 
-    def among(self, positions: npt.NDArray[np.int64]) -> tuple[Batch, list[int], npt.NDArray[np.int64]]:
-        """Rows that came with those at `positions`, in the order in which they came: those of their blocks of `BLOCK`
-        rows, and of the blocks before, that are still known. How many of them are of each call; and where among them
-        those at `positions` are.
+    def among(self, positions: npt.NDArray[np.int64]) -> Among:
+        """Rows that came with those at `positions`: those of their blocks of `BLOCK` rows, and of the ones before,
+        that are still known.
         """
-        left, came_left = self.beside
+        said, came_left = self.beside
         came, kept = np.concatenate([self.came, came_left]), len(self)
         block = came[:, 0] << 32 | came[:, 1] // BLOCK
         wanted = block[positions]
         here = np.flatnonzero(np.isin(block, np.concatenate([wanted, wanted - 1])))
-        here = here[np.lexsort((came[here, 1], came[here, 0]))]
+        order = np.lexsort((came[here, 1], came[here, 0]))
         sizes = np.unique(came[here, 0], return_counts=True)[1].tolist()
         where = np.empty(len(came), np.int64)
-        where[here] = np.arange(len(here))
+        where[here[order]] = np.arange(len(here))
         batch = self.batch[torch.from_numpy(here[here < kept])]
-        if (here >= kept).any():
-            batch = Batch.concat([batch, left[torch.from_numpy(here[here >= kept] - kept)]])
-            batch = batch[torch.from_numpy(np.argsort(np.argsort(here >= kept, kind="stable")))]
-        return batch, sizes, where[positions]
+        return Among(batch, said[here[here >= kept] - kept], order, sizes, where[positions])
 
     def mark_asked(self, positions: np.ndarray, weights: np.ndarray) -> None:
         """These rows were drawn with these weights."""
@@ -149,27 +161,34 @@ class KeptRows:
         positions, rows = self.awaited(ids)
         return rows, self.leave(positions)
 
-    def leave(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The rows at these positions have their labels: they leave the store. Their weights."""
+    def leave(self, positions: npt.NDArray[np.int64], said: Tensor | None = None) -> npt.NDArray[np.float64]:
+        """The rows at these positions have their labels: they leave the store. Their weights. What was `said` to them
+        (N, width) stays for those beside them.
+        """
         weights, stay = self.weights[positions], np.ones(len(self.ids), dtype=bool)
-        self.leave_beside(self.batch[torch.from_numpy(positions)], self.came[positions])
+        if said is not None:
+            self.leave_beside(said, self.came[positions])
         self.labelled.update(self.ids[i] for i in positions)
         stay[positions] = False
         self.select(stay)
         return weights
 
     @property
-    def beside(self) -> tuple[Batch, npt.NDArray[np.int64]]:
-        """Rows that left with their labels, the newest of them, and as `came` with which call."""
-        return Batch({name: rows.values for name, rows in self._beside.items()}), self._came_beside.values
+    def beside(self) -> tuple[Tensor, npt.NDArray[np.int64]]:
+        """Of the newest rows that left with their labels: what was said to them, and as `came` with which call."""
+        said = torch.empty(0, 0) if self._beside is None else self._beside.values
+        return said, self._came_beside.values
 
-    def leave_beside(self, rows: Batch, came: npt.NDArray[np.int64]) -> None:
-        """These are not kept any more, and still stand beside those that came with them."""
+    def leave_beside(self, said: Tensor, came: npt.NDArray[np.int64]) -> None:
+        """Rows that are not kept any more still stand beside those that came with them; of logits of another width
+        nothing stays.
+        """
+        if self._beside is None or self._beside.values.shape[1] != said.shape[1]:
+            self._beside = Growing(partial(like, said[:0].clone()), BESIDE)
+            self._came_beside = Growing(came_empty, BESIDE)
+        self._beside.add(said, len(came))
         self._came_beside.add(came, len(came))
-        for name, values in rows.values.items():
-            if name not in self._beside:
-                self._beside[name] = Growing(partial(like, values[:0].clone()), BESIDE)
-            self._beside[name].add(values, len(came))
+        self._call = max(self._call, 1 + int(came[:, 0].max()))
 
     def awaited(
         self, ids: Sequence[Hashable], check: Callable[[Batch], None] = lambda rows: None

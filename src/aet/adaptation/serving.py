@@ -43,7 +43,7 @@ class Choice:
         return self.by not in ("", "rehearsals")
 
     def for_rows(self, rows: int) -> Choice:
-        """Who answers a call of so many rows."""
+        """Who answers a call of so many rows: the source, where they are too few."""
         return self if rows >= self.least else Choice()
 
     def corrected(self, logits: Tensor) -> Tensor:

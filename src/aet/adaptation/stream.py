@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aet.adaptation.answered import Answered
-from aet.adaptation.asking import Among, ask, comparisons
+from aet.adaptation.asking import ask, comparisons, labelled
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.champion import guarding
 from aet.adaptation.given import plain_id, truth
@@ -244,12 +244,12 @@ class Stream:
             return
         with self._lock:
             places, rows = self.kept.awaited(ids, lambda rows: self.model.output.matches(rows.values, targets))
-            among = self.kept.among(places) if at_random and self.guard.needs_labels else None
-            rows, weights = Batch(values=rows.values, target=targets), self.kept.leave(places)
+            rows = Batch(values=rows.values, target=targets)
+            weights, now = labelled(self, places, rows, at_random and self.guard.needs_labels)
             asked = [known if weight > 0 else None for known, weight in zip(ids, weights, strict=True)]
             weights = self.drawn(ids, weights, at_random)
             self.answered.take(ids, targets, weights, lambda index: self._source(rows[index]))
-            self._move(lambda: self._take_in(rows, weights, asked, among), f"{len(ids)} labels", ids=ids, rows=rows)
+            self._move(lambda: self._take_in(rows, weights, asked, now), f"{len(ids)} labels", ids=ids, rows=rows)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
 
@@ -298,24 +298,23 @@ class Stream:
             self.trace.event(self.rows, "served" if choice.by else "held", why)
         return choice
 
-    def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None], among: Among | None) -> None:
+    def _take_in(self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None], now: Tensor | None) -> None:
         """Block by block: score the rows, then let the method train on them."""
         start = 0
         while start < len(rows):
             here = slice(start, min(len(rows), start + max(4, start)))
             block = rows[torch.arange(here.start, here.stop)]
-            beside = None if among is None else (*among[:2], among[2][here])
-            self._score(block, weights[here], asked[here], beside)
+            self._score(block, weights[here], asked[here], None if now is None else now[here])
             self.method.label(block)
             self.labels += len(block)
             start = here.stop
 
     def _score(
-        self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None], among: Among | None = None
+        self, rows: Batch, weights: np.ndarray, asked: Sequence[Hashable | None], now: Tensor | None = None
     ) -> None:
         """Let the guard hear what labels say of rows that the proposal has not seen."""
         if self.guard.needs_labels:
-            for gain, weight, row, over in comparisons(self, rows, weights, asked, among):
+            for gain, weight, row, over in comparisons(self, rows, weights, asked, now):
                 self.guard.update(gain, weight, row, over)
                 self.trace.weighed(self.rows, self.guard)
 

@@ -32,6 +32,7 @@ class Lame(Method):
     defaults: ClassVar[dict[str, Any]] = {"neighbours": 5, "rounds": 100, "batch": 64}
     needs: ClassVar[tuple[str, ...]] = ("label",)
     corrects: ClassVar[bool] = True
+    reads_calls: ClassVar[bool] = True
 
     def answer(self, batch: Batch) -> Tensor:
         """Logits whose calibrated softmax is Y, (B, C)."""

@@ -137,3 +137,8 @@ def answering(model, batch):
 def changed(config, changes):
     """Settings with changes in some of their sections."""
     return {**config, **{name: {**config.get(name, {}), **part} for name, part in changes.items()}}
+
+
+def fed(stream, frame, rows=64):
+    """The answers to a frame served in calls of so many rows."""
+    return pd.concat([stream.predict(inputs(frame.iloc[i : i + rows])) for i in range(0, len(frame), rows)])

@@ -16,7 +16,7 @@ from aet.adaptation.methods.local_mix import correction
 from aet.adaptation.serving import CONTEXT
 from aet.adaptation.together import predict_together
 from aet.attention.state import applied
-from tests.adaptation.models import inputs, three
+from tests.adaptation.models import fed, inputs, three
 from tests.made import quick
 
 
@@ -28,10 +28,6 @@ def model():
 @pytest.fixture
 def ordered():
     return three(384, 7, shift=1.5).sort_values("y", ignore_index=True)
-
-
-def fed(stream, frame, rows=64):
-    return pd.concat([stream.predict(inputs(frame.iloc[i : i + rows])) for i in range(0, len(frame), rows)])
 
 
 def taught(model, frame, rows=64, **settings):

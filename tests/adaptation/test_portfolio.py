@@ -19,7 +19,7 @@ from aet.adaptation.proposals import PROPOSALS, proposed
 from aet.adaptation.rehearsed import Rehearsals, Verdict
 from aet.adaptation.serving import CONTEXT
 from aet.attention.state import ElasticState
-from tests.adaptation.models import inputs, three
+from tests.adaptation.models import fed, inputs, three
 from tests.made import quick
 
 MIX = torch.full((3,), 1 / 3)
@@ -50,10 +50,6 @@ def trust(monkeypatch, number, sure=5.0):
 
     monkeypatch.setattr(Rehearsals, "verdict", verdict)
     monkeypatch.setattr("aet.adaptation.methods.auto.ALIKE", -math.inf)
-
-
-def fed(stream, frame):
-    return pd.concat([stream.predict(inputs(frame.iloc[i : i + 64])) for i in range(0, len(frame), 64)])
 
 
 def pair(seed=0, rows=64):

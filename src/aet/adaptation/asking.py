@@ -15,6 +15,7 @@ from aet.batch import Batch
 from aet.summaries import summaries
 
 if TYPE_CHECKING:
+    from aet.adaptation.base import Method
     from aet.adaptation.kept import Among
     from aet.adaptation.stream import Stream
 
@@ -87,13 +88,13 @@ def drawn(stream: Stream, taken: np.ndarray, free: np.ndarray, count: int, weigh
 def answered_among(stream: Stream, among: Among) -> Tensor:
     """The proposal's logits (N, width) of rows among those that came with them: what it would be served."""
     method, before = stream.method, stream.method.passes
-    if method.correction is None:
+    correction = method.correction
+    if correction is None:
         said = [method.answer(among.rows[rows]) for rows in torch.arange(len(among.rows)).split(among.sizes)]
     else:
-        with applied(method.state):
-            logits = stream.model.logits(among.rows).cpu()
+        logits = method.answer_under(among.rows, method.state).cpu()
         both = torch.cat([logits, among.said]) if len(among.said) else logits
-        said = [method.correction(some) for some in both[torch.from_numpy(among.order)].split(among.sizes)]
+        said = [correction(some) for some in both[torch.from_numpy(among.order)].split(among.sizes)]
     stream.trace.passes["asking"] += len(among.rows) + method.passes - before
     return torch.cat(said)[torch.from_numpy(among.where)].cpu()
 
@@ -106,15 +107,13 @@ def labelled(stream: Stream, places: np.ndarray, rows: Batch, heard: bool) -> tu
     if stream.method.correction is None:
         return stream.kept.leave(places), now
     stream.trace.passes["scoring"] += len(rows)
-    return stream.kept.leave(places, alone(stream, rows)), now
+    return stream.kept.leave(places, by_itself(stream.method, rows)), now
 
 
-def alone(stream: Stream, rows: Batch) -> Tensor:
+def by_itself(method: Method, rows: Batch) -> Tensor:
     """The proposal's logits (N, width) of rows of which none stands beside another."""
-    if stream.method.correction is None:
-        return stream.method.answer(rows).cpu()
-    with applied(stream.method.state):
-        return stream.model.logits(rows).cpu()
+    corrected = method.correction is not None
+    return (method.answer_under(rows, method.state) if corrected else method.answer(rows)).cpu()
 
 
 def differences(apart: Tensor) -> np.ndarray:
@@ -157,7 +156,7 @@ def comparisons(
     if bare:
         some = rows[torch.tensor(bare)]
         stream.trace.passes["scoring"] += 2 * len(bare)
-        proposal = alone(stream, some) if now is None else now[torch.tensor(bare)]
+        proposal = by_itself(stream.method, some) if now is None else now[torch.tensor(bare)]
         both = torch.stack([stream.model.logits(some).cpu(), proposal], 1)
         said |= dict(zip(bare, both, strict=True))
     if not said:

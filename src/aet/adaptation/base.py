@@ -131,9 +131,8 @@ class Method:
 
     def answer(self, batch: Batch) -> Tensor:
         """Logits (B, width) of a call's rows as proposed; nothing moves. Methods that correct answers do so here."""
-        with applied(self.state):
-            logits = self.model.logits(batch)
-        return logits if self.correction is None else self.correction(logits)
+        logits, correction = self.answer_under(batch, self.state), self.correction
+        return logits if correction is None else correction(logits)
 
     def learn(self, batch: Batch) -> None:
         """Move the state by what the batch shows."""

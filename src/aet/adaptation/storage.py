@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT, METHODS_SINCE = 4, 3
 """Before the second, methods kept other things: their adaptation starts afresh, the guard goes on. Before the first,
 rows that were asked were to be compared as they are answered when their labels come: those teach alone."""
-ANSWERED, SEALED, BESIDE, ROWS = "answered.", "sealed.", "beside", "rows.safetensors"
+ANSWERED, SEALED, BESIDE, ROWS = "answered.", "sealed.", "beside.", "rows.safetensors"
 RECORD = "record.json"
 """What is known of a replayed stream, where a command left it beside the stream."""
 
@@ -77,7 +77,7 @@ def files_of(stream: Stream, rows: bool, mark: str | None = None) -> dict[str, b
         values = {name: t.contiguous() for name, t in stream.kept.batch.values.items()}
         values |= {f"{ANSWERED}{name}": t for name, t in stream.answered.tensors(stream.kept.ids).items()}
         values |= {f"{SEALED}{name}": t.contiguous() for name, t in said.items()}
-        values |= {BESIDE: stream.kept.beside[0].contiguous()}
+        values[f"{BESIDE}said"] = stream.kept.beside[0].contiguous()
         files[ROWS] = save(values)
     return files
 
@@ -171,7 +171,7 @@ def read_stream(model: Model, folder: Path, described: dict[str, Any], mark: str
         came = np.array(ids.get("came", alone(len(ids["kept"]))), dtype=np.int64)
         stream.kept.add(Batch(values=rows), ids["kept"], came)
         if ids.get("beside"):
-            stream.kept.leave_beside(values[BESIDE], np.array(ids["beside"], dtype=np.int64))
+            stream.kept.leave_beside(values[f"{BESIDE}said"], np.array(ids["beside"], dtype=np.int64))
         if given:
             stream.answered.load_tensors(ids["kept"], given)
         stream.sealed.load_tensors(ids.get("sealed", []), under(SEALED, values))

@@ -27,7 +27,7 @@ from aet.adaptation.serving import UNLABELLED, Choice, chosen, reason
 from aet.adaptation.snapshot import Snapshot
 from aet.adaptation.together import Part, answer_together
 from aet.adaptation.trace import Trace
-from aet.attention.state import ElasticState, applied, merge
+from aet.attention.state import ElasticState, merge
 from aet.batch import Batch
 from aet.errors import ConfigError, nearest
 from aet.model import Model
@@ -189,8 +189,7 @@ class Stream:
             self._merged = (state, merge(self.model, state))
             return self._merged[1].logits(batch)
         self._last, self._merged = state, None
-        with applied(state):
-            return self.model.logits(batch)
+        return self.method.answer_under(batch, state)
 
     def _move(self, act: Callable[[], object], reason: str, remember: bool = True, **labelled: Any) -> None:
         """Let the method act; remember what was before if the state moved."""

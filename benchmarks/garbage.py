@@ -64,13 +64,13 @@ def worst(columns: list[str], clean: pd.DataFrame, stream: Stream, rng: np.rando
 
 
 def accuracy(model: aet.Model, stream: Stream, clean: pd.DataFrame) -> tuple[float, float]:
-    """Served and proposal accuracy on the clean rows, the state held as it is."""
+    """Served and proposal accuracy on the clean rows, as they would be answered by what stands now."""
     target = model.output.encode(clean[["target"]])
     batch = model.encode(clean)
     found = []
-    for state in (stream.served_state, stream.state):
+    for state, corrected in ((stream.served_state, stream.choice.corrected), (stream.state, lambda logits: logits)):
         with aet.attention.state.applied(state):
-            found.append(100 * float(model.output.scores(model.logits(batch), target).mean()))
+            found.append(100 * float(model.output.scores(corrected(model.logits(batch)), target).mean()))
     return found[0], found[1]
 
 

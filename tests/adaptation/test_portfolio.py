@@ -23,7 +23,7 @@ from tests.adaptation.models import fed, inputs, three
 from tests.made import quick
 
 MIX = torch.full((3,), 1 / 3)
-LOCAL, BOTH = 1, 2
+MOMENTS, LOCAL, BOTH = range(3)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,11 @@ def test_training_rehearses_them_all(model):
     kept = model.statistics.rehearsals
     assert kept["figures"].shape == (20 * 3, len(PROPOSALS), len(FIGURES))
     assert kept["gain"].shape == (20 * 3, len(PROPOSALS))
+    assert kept["moved"].shape == (20 * 3,)
+    assert (kept["moved"] >= 0).all()
+    assert Portfolio(kept).reach == float(kept["moved"].max())
+    earlier = {name: tensor for name, tensor in kept.items() if name != "moved"}
+    assert Portfolio(earlier).reach == math.inf
 
 
 @pytest.mark.parametrize("number", [LOCAL, BOTH])
@@ -166,6 +171,22 @@ def test_moved_inputs_need_labels_that_speak_for_them_and_the_mix_alone_does_not
         fed(stream, three(320, 7))
         stream.method.labels, stream.method.losses = 8, torch.tensor([1.0, 2.0], dtype=torch.float64)
         assert (stream.method.trusted is not None) is left
+
+
+@pytest.mark.parametrize(("number", "left"), [(MOMENTS, False), (LOCAL, True), (BOTH, False)])
+def test_inputs_moved_farther_than_in_any_rehearsal_are_not_trusted(model, monkeypatch, number, left):
+    """Rows that are garbage are like nothing that was rehearsed, whatever their answers look like."""
+    trust(monkeypatch, number)
+    stream, wild = model.stream(), three(320, 7)
+    wild[["a", "b"]] = 1000 * wild[["a", "b"]] - 500
+    fed(stream, wild)
+    assert stream.method.mixture.moved > stream.method.portfolio.reach
+    assert (stream.method.trusted is not None) is left
+    assert "farther than in any rehearsal" in stream.method.why
+    fed(stream, three(320, 8))
+    assert stream.method.mixture.moved < stream.method.portfolio.reach
+    assert stream.method.trusted is not None, "the window holds none of them now"
+    assert "farther" not in stream.method.why
 
 
 @pytest.mark.parametrize(("ordered", "by"), [(True, "rehearsals"), (False, "")])

@@ -113,8 +113,8 @@ def test_worlds_side_by_side_are_answered_as_one_by_one(rehearsed):
     valid = rehearsed.encode(three(90, 5), target=True)
     generator = torch.Generator().manual_seed(0)
     worlds = [aged(rehearsed, drawn(valid, 3, generator), generator) for _ in range(3)]
-    for world, (p, q) in zip(worlds, answered(rehearsed, rehearsed.output, worlds), strict=True):
-        method = Mixture(rehearsed)
+    for world, (p, q, moved) in zip(worlds, answered(rehearsed, rehearsed.output, worlds), strict=True):
+        method, far = Mixture(rehearsed), []
         for index in torch.arange(ROWS).split(CHUNK):
             chunk = world[index]
             proposed = rehearsed.output.probabilities(method.answer(chunk))
@@ -122,8 +122,10 @@ def test_worlds_side_by_side_are_answered_as_one_by_one(rehearsed):
                 plain = rehearsed.output.probabilities(rehearsed.logits(chunk))
                 torch.testing.assert_close(p[index], plain, rtol=1e-4, atol=1e-5)
                 torch.testing.assert_close(q[index], proposed, rtol=1e-4, atol=1e-5)
+                far.append(method.moved)
             method.told(chunk, proposed[method.places(CHUNK)])
         assert method.state.size() > 0.1
+        assert moved == pytest.approx(far)
 
 
 def test_equal_rows_pass_once(rehearsed, monkeypatch):
@@ -157,7 +159,7 @@ def served_by(stream, frame):
 
 
 def test_a_stream_serves_what_rehearsals_trust(rehearsed, monkeypatch):
-    worn = three(768, 7, shift=2.0, gain=0.4)
+    worn = three(768, 7, shift=1.0, gain=0.7)
     stream = rehearsed.stream()
     share = served_by(stream, worn)
     assert share == served_by(rehearsed.stream(), worn)
@@ -175,7 +177,7 @@ def test_a_stream_serves_what_rehearsals_trust(rehearsed, monkeypatch):
 def test_labels_that_train_do_not_end_the_trust_before_the_guard_has_spoken(rehearsed, monkeypatch):
     """The proposal moves on with its labels; what rehearsals trust is served until it has earned its place."""
     trust_all(monkeypatch)
-    stream, worn = rehearsed.stream(), three(512, 7, shift=2.0, gain=0.4)
+    stream, worn = rehearsed.stream(), three(512, 7, shift=1.0, gain=0.7)
     served_by(stream, worn)
     ids = stream.ask(6)
     stream.feedback(ids, worn["y"].iloc[ids].tolist())

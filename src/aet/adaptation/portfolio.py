@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from weakref import WeakKeyDictionary
@@ -29,9 +30,11 @@ def portfolio_of(model: Model) -> Portfolio | None:
 
 
 class Portfolio:
-    """What was rehearsed: figures (N, P, F) and gain (N, P) of each stretch and proposal, world (N,), `usual`.
+    """What was rehearsed: figures (N, P, F) and gain (N, P) of each stretch and proposal, its world (N,) and how far
+    inputs were `moved` (N,); `usual`, the mean confidence.
 
-    Figures (N, F) and gain (N,), as earlier versions kept them, are of the first proposal.
+    Figures (N, F) and gain (N,), as earlier versions kept them, are of the first proposal. Of models that did not keep
+    how far inputs were moved, no movement is too far.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -39,6 +42,8 @@ class Portfolio:
         if found.dim() == 2:
             found, gain = found[:, None], gain[:, None]
         self.usual = float(tensors["usual"])
+        self.reach = float(tensors["moved"].max()) if "moved" in tensors else math.inf
+        """How far inputs were moved at most: of farther, rehearsals say nothing."""
         self.each = [
             Rehearsals({**tensors, "figures": found[:, i], "gain": gain[:, i]}, proposal=i)
             for i in range(found.shape[1])

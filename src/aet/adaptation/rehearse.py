@@ -45,12 +45,14 @@ def rehearse(
     mix, usual = statistics.label_mix, float(output.probabilities(logits).max(-1).values.mean())
     assert mix is not None
     generator = torch.Generator().manual_seed(model.config.seed)
-    found, gains, places = [], [], []
+    found, gains, places, reached = [], [], [], []
     world = ROWS * sum(values[0].numel() for values in valid.values.values())
     for numbers in torch.arange(worlds).split(max(1, min(TOGETHER, LARGEST // world))):
         batches = [aged(model, drawn(valid, output.width, generator), generator) for _ in numbers]
-        for number, batch, (p, q) in zip(numbers.tolist(), batches, answered(model, output, batches), strict=True):
+        said = answered(model, output, batches)
+        for number, batch, (p, q, moved) in zip(numbers.tolist(), batches, said, strict=True):
             assert batch.target is not None
+            reached += moved
             later = (x[CHUNK:].split(CHUNK) for x in (batch.target, p, q))
             for truth, source, proposal in zip(*later, strict=True):
                 answers = proposed(source, proposal, mix)
@@ -62,6 +64,7 @@ def rehearse(
         "figures": torch.stack(found).float(),
         "gain": torch.stack(gains),
         "world": torch.tensor(places),
+        "moved": torch.tensor(reached),
         "usual": torch.tensor(usual),
     }
 
@@ -71,8 +74,9 @@ def rehearsable(model: Model, rows: int) -> bool:
     return isinstance(model.output, LabelOutput) and bool(model.known_statistics().inputs) and rows >= LEAST
 
 
-def answered(model: Model, output: LabelOutput, worlds: Sequence[Batch]) -> list[tuple[Tensor, Tensor]]:
-    """Of each world what the source says, and what the proposal says that the rows before each chunk led to.
+def answered(model: Model, output: LabelOutput, worlds: Sequence[Batch]) -> list[tuple[Tensor, Tensor, list[float]]]:
+    """Of each world what the source says, what the proposal says that the rows before each chunk led to, and how far
+    that moved the inputs.
 
     Of the first chunk, where nothing is proposed yet, only the rows that `mixture` looks at are answered.
     """
@@ -82,14 +86,17 @@ def answered(model: Model, output: LabelOutput, worlds: Sequence[Batch]) -> list
     p = torch.full((len(worlds), rows, output.width), torch.nan)
     p[:, asked] = probabilities(model, output, [world[asked] for world in worlds])
     q = p.clone()
+    moved: list[list[float]] = [[] for _ in worlds]
     for index in torch.arange(rows).split(CHUNK):
         chunks = [world[index] for world in worlds]
         if index[0]:
             q[:, index] = probabilities(model, output, chunks, [method.state for method in methods])
+            for far, method in zip(moved, methods, strict=True):
+                far.append(method.moved)
         if index[-1] < rows - 1:
             for method, chunk, answers in zip(methods, chunks, q[:, index], strict=True):
                 method.told(chunk, answers[looked])
-    return list(zip(p, q, strict=True))
+    return list(zip(p, q, moved, strict=True))
 
 
 def probabilities(

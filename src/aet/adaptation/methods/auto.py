@@ -17,8 +17,9 @@ Without labels there is a portfolio: the state of `mixture`, answers corrected b
 (`local_mix`), and both. Of these the one is `trusted`, to be served until the proposal has earned it, whose answers to
 the last `EVIDENCE` rows that source and `mixture` both answered look, beside the source's, like the rehearsed stretches
 in which it won most surely (`aet.adaptation.portfolio`); the state of `mixture` only while its loss on labels is not
-above the source's, and the mix around rows only while the source's answers are alike in time: rehearsals do not know
-how a stream of shuffled rows from another world looks whose errors pile up on few classes.
+above the source's and inputs are moved no farther than in rehearsals; and the mix around rows only while the source's
+answers are alike in time: rehearsals do not know how a stream of shuffled rows from another world looks whose errors
+pile up on few classes.
 How the settings were chosen: docs/lab/adaptation.md and docs/lab/auto.md.
 """
 
@@ -114,12 +115,17 @@ class Auto(Method):
         return self.labels < FEW or self.base > 0
 
     @property
+    def beyond(self) -> bool:
+        """Whether the inputs are moved farther than they ever were in rehearsals."""
+        return bool(self.mixture and self.portfolio and self.mixture.moved > self.portfolio.reach)
+
+    @property
     def trusted(self) -> Choice | None:
         """What rehearsals speak for; the state of `mixture` only if labels do so too."""
         if self.mixture is None or self.verdict is None or not self.verdict.trusted:
             return None
         proposal = PROPOSALS[self.verdict.proposal]
-        if proposal.moved and not self.heard:
+        if proposal.moved and (self.beyond or not self.heard):
             return None
         base = self.mixture if proposal.moved else self.bases[0]
         if not proposal.corrected:
@@ -131,6 +137,8 @@ class Auto(Method):
         """What the rehearsals say."""
         if self.verdict is None:
             return super().why
+        if self.beyond:
+            return f"inputs moved farther than in any rehearsal, which is not trusted; besides: {self.verdict}"
         heard = self.verdict.trusted and self.trusted is None
         return f"labels speak for the source; without them: {self.verdict}" if heard else str(self.verdict)
 
@@ -197,7 +205,8 @@ class Auto(Method):
         mix = self.model.known_statistics().label_mix
         if self.portfolio and self.mixture and self.pairs.shape[1] >= EVIDENCE and mix is not None:
             apart = 1 / self.mixture.settings["share"]
-            among = [one for one in PROPOSALS if (self.heard or not one.moved) and (self.alike or not one.corrected)]
+            moves, corrects = self.heard and not self.beyond, self.alike
+            among = [one for one in PROPOSALS if (moves or not one.moved) and (corrects or not one.corrected)]
             p, q = self.pairs[:, -EVIDENCE:]
             self.verdict = self.portfolio.verdict(p, q, mix, apart, among)
 

@@ -112,6 +112,12 @@ class Mixture(Method):
             self.read = newest(self.read, p[p.isfinite().all(-1)].cpu(), kept)
         self.move(fresh)
 
+    @property
+    def moved(self) -> float:
+        """How far the inputs' dials stand from the source's: the root of their mean square."""
+        dials = [self.state[f"inputs.{name}.{dial}"].flatten() for name in self.parts for dial in ("scale", "shift")]
+        return float(torch.cat(dials).square().mean().sqrt())
+
     def places(self, rows: int) -> Tensor:
         """Which of so many rows are looked at, evenly spread."""
         return torch.linspace(0, rows - 1, max(1, round(self.settings["share"] * rows))).round().long()

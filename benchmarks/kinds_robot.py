@@ -24,7 +24,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 import aet
 from aet.attention import applied
 
-SETTINGS: dict[str, Any] = {"train": {"epochs": 60, "rehearsals": 0, "drift": 0.2, "lr": 0.002}}
+SETTINGS: dict[str, Any] = {
+    "inputs": {"number": {"bins": 64}},
+    "train": {"epochs": 120, "rehearsals": 0, "drift": 0.2, "lr": 0.002},
+}
 LABELS, ROUNDS, WORN, TARGET = 32, 4, 4, "OUTPUT"
 
 

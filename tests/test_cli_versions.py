@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import aet
 from aet.cli import app
+from aet.errors import RunError
 from aet.serving.versions import Versions
 from tests.made import quick, signs
 from tests.serving.test_retrain import serve, swapped
@@ -103,3 +104,28 @@ def test_labels_of_a_store_become_a_version(run, tmp_path):
 def test_what_cannot_be_retrained_is_said(run, options, says):
     assert says in read("retrain", run, *options, code=2)["error"]["message"]
     assert not (run / "store.db").exists()
+
+
+def test_a_run_with_versions_is_not_replaced(run, tmp_path):
+    """Version 1 is what roll-backs go to, and what the others were made from."""
+    before = (run / "schema.json").read_bytes()
+    Versions(run).add(run)
+    signs(40).to_csv(tmp_path / "rows.csv", index=False)
+    refused = call("train", tmp_path / "rows.csv", "--target", "y", "--out", run)
+    assert refused.exit_code == 2
+    assert "holds versions" in refused.stderr
+    assert "replaces" not in refused.stderr
+    with pytest.raises(RunError, match="aet retrain"):
+        aet.load(run).save(run)
+    assert (run / "schema.json").read_bytes() == before
+
+
+def test_who_answers_with_the_first_version_hears_that_another_serves(run, tmp_path):
+    signs(20).to_csv(tmp_path / "rows.csv", index=False)
+    Versions(run).add(run)
+    assert "serves" not in call("evaluate", run, tmp_path / "rows.csv").stderr
+    Versions(run).promote(2)
+    for verb in ("predict", "evaluate", "stream"):
+        done = call(verb, run, tmp_path / "rows.csv")
+        assert f"version 2 serves. For that one name {run / 'versions' / '2'}." in done.stderr
+    assert "serves" not in call("evaluate", run / "versions" / "2", tmp_path / "rows.csv").stderr

@@ -192,7 +192,7 @@ def update(
     The same command takes an interrupted update up again.
     """
     from aet.commands import options, updated
-    from aet.commands.folder import announce
+    from aet.commands.folder import announce, say_version
 
     with session(as_json) as here:
         folder = out or run.with_name(f"{run.resolve().name}-updated")
@@ -202,6 +202,7 @@ def update(
         import aet
         from aet.errors import UpdateRefused
 
+        say_version(here, run)
         model = aet.load(run)
         try:
             made = model.update(
@@ -238,8 +239,10 @@ def predict(
     Of a folder the same command goes on where it was interrupted.
     """
     from aet.commands import answers
+    from aet.commands.folder import say_version
 
     with session(as_json) as here:
+        say_version(here, run)
         if Path(data).is_dir():
             answers.answer_folder(here, run, Path(data), out, proba, ray)
             return
@@ -266,10 +269,12 @@ def predict(
 def evaluate(run: Run, data: Data, as_json: Json = False) -> None:
     """Score a model on rows with true answers."""
     from aet.commands import show
+    from aet.commands.folder import say_version
 
     with session(as_json) as here:
         from aet.ensemble import load_any
 
+        say_version(here, run)
         metrics = load_any(run).evaluate(data)
         here.give({"run": run, "data": data, **metrics})
         here.show(show.figures(metrics, data))
@@ -299,12 +304,14 @@ def stream(
     Where a file has the target column, its values are the late labels and the measure; else its rows are only served.
     """
     from aet.commands import replayed, show
+    from aet.commands.folder import say_version
 
     with session(as_json) as here:
         here.going_on = "Nothing was written; the same command replays from the start."
         import aet
         from aet.training.display import row_bar
 
+        say_version(here, run)
         model = aet.load(run)
         result = aet.replay(
             model,

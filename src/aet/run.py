@@ -25,6 +25,8 @@ GRAPH = "graph.json"
 """The edges of a graph, where one was given."""
 RESERVOIR, FISHER = "reservoir.safetensors", "fisher.safetensors"
 """Kept for updates, where the user wants it."""
+VERSIONS = "versions.jsonl"
+"""The log of a folder that holds versions: `aet.serving.versions`."""
 MEND = "Copy the folder again as a whole, or train again."
 
 
@@ -77,7 +79,12 @@ def kept_for_updates(model: Model) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def make_folder(folder: Path) -> None:
-    """A folder to write to; RunError if it cannot be made."""
+    """A folder to write a model to; RunError if it cannot be made, or holds versions that rest on the model there."""
+    if (folder / VERSIONS).is_file():
+        raise RunError(
+            f"{folder} holds versions of a model: another one in its place would be called version 1 of them. Name "
+            "another folder; new rows become a new version with `aet retrain`."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

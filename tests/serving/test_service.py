@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from aet.errors import AetError, ConfigError, FeedbackError, SchemaError
@@ -71,6 +73,25 @@ def test_labels_are_kept_before_they_are_learned(service, store, monkeypatch):
     assert store.pending(number) == []
     service.feedback("local", "s", labels_for([0], truth)).result()  # once more, as a client does that heard no answer
     assert service.describe("local", "s")["labels"] == 2
+
+
+def test_rows_whose_labels_wait_are_not_asked_for(service):
+    """A label that nobody asked for is no evidence, however long it takes to be learned."""
+    rows, truth = rows_of(12)
+    service.predict("local", "s", rows)
+    stream, busy = service.residents.all()[0].stream, threading.Event()
+    service.learner._thread.submit(busy.wait)
+    try:
+        learning = service.feedback("local", "s", labels_for(range(8), truth))
+        with pytest.raises(FeedbackError):
+            service.feedback("local", "s", [Label(8, truth[8]), Label(99, "p")])
+        assert set(service.ask("local", "s", 12)) == {8, 9, 10, 11}
+    finally:
+        busy.set()
+    learning.result()
+    assert service.describe("local", "s")["labels"] == 8
+    assert stream.guard.labels == 0
+    assert not stream.kept.coming
 
 
 def test_a_crash_loses_no_label_and_gives_no_id_twice(make_service, store):

@@ -33,7 +33,7 @@ def ask(stream: Stream, count: int, newest: int) -> list[Hashable]:
     """
     kept, start = stream.kept, max(0, len(stream.kept) - newest)
     taken = ~np.isnan(kept.weights[start:])
-    taken |= np.array([known in stream._undone for known in kept.ids[start:]], dtype=bool)
+    taken |= np.array([known in stream._undone or known in kept.coming for known in kept.ids[start:]], dtype=bool)
     judged = stream.guard.needs_labels
     fresh = np.flatnonzero(~taken & ~(judged & kept.looked[start:]))
     most = min(max(LOOKED, count), max(4 * count, len(fresh) // 2) if judged else len(fresh))

@@ -57,6 +57,8 @@ class KeptRows:
         self.place: dict[Hashable, int] = {}
         memory = max(REMEMBERED * keep, LEAST)
         self.gone, self.labelled = Ids(memory), Ids(memory)
+        self.coming: set[Hashable] = set()
+        """Rows whose labels were given and wait to be learned: nobody needs to be asked for them."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -203,8 +205,9 @@ class KeptRows:
             seen.add(known)
             if known in self.gone:
                 raise ForgottenRow(
-                    f"Row {known!r} was served but is no longer kept: the last {self.keep:,} rows are. "
-                    "Give labels sooner, or open the stream with a larger keep."
+                    f"Row {known!r} was served but is no longer kept: the last {self.keep:,} rows are, and of a stream "
+                    "that was saved those from before only with save(..., rows=True). Give labels sooner, or open the "
+                    "stream with a larger keep."
                 )
             if known not in self.place:
                 raise FeedbackError(

@@ -60,12 +60,15 @@ class Learner:
 
     def teach(self, resident: Resident, labels: Sequence[Label]) -> Future[None]:
         """Let the stream learn labels that the store holds; done once it has."""
+        coming, given = resident.stream.kept.coming, {label.id for label in labels}
+        coming |= given
 
         def act() -> None:
             resident.teaching = True
             try:
                 self._teach(resident, labels)
             finally:
+                coming.difference_update(given)
                 resident.teaching = False
 
         return self._add(resident, act)

@@ -237,10 +237,17 @@ class Service:
             model = resident.stream.model
             truth(model, [label.id for label in labels], [label.label for label in labels])
             with resident.stream._lock:
-                kept = [one for one in labels if one.id in resident.stream.kept.place]
+                rows = resident.stream.kept
+                kept = [one for one in labels if one.id in rows.place]
                 if model.output.kind == "tags":  # whose labels must fit their rows
                     resident.stream.check_feedback([one.id for one in kept], [one.label for one in kept])
-            self.store.label(resident.line.number, labels, key)
+                new = {one.id for one in kept} - rows.coming
+                rows.coming |= new  # from here on no draw finds them, so that none counts as asked for
+            try:
+                self.store.label(resident.line.number, labels, key)
+            except BaseException:
+                rows.coming -= new
+                raise
             learning = self.learner.teach(resident, labels)
             self.releases.labelled(resident, labels)
             return learning

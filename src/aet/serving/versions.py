@@ -20,14 +20,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aet.errors import ConfigError, RunError
-from aet.run import load, read_description
+from aet.run import VERSIONS, load, read_description
 from aet.serving.cards import CARD, card, figures
 
 if TYPE_CHECKING:
     from aet.model import Model
     from aet.serving.compared import Comparison
 
-LOG, FOLDER, DESCRIPTION = "versions.jsonl", "versions", "schema.json"
+FOLDER, DESCRIPTION = "versions", "schema.json"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Versions:
 
     def log(self) -> list[dict[str, Any]]:
         """Every change, oldest first: at, act, version, share, reason."""
-        path = self.folder / LOG
+        path = self.folder / VERSIONS
         if not path.is_file():
             return []
         try:
@@ -215,7 +215,7 @@ class Versions:
         """Add a line to the log: the whole file is written aside and put in its place, so that no half is ever read."""
         at = at or datetime.now(UTC)
         change = {"at": at.isoformat(), "act": act, "version": number, "share": share, "reason": reason}
-        path, aside = self.folder / LOG, self.folder / f"{LOG}.part"
+        path, aside = self.folder / VERSIONS, self.folder / f"{VERSIONS}.part"
         before = path.read_text(encoding="utf-8") if path.is_file() else ""
         aside.write_text(before + json.dumps(change) + "\n", encoding="utf-8")
         _to_disk(aside)

@@ -123,3 +123,12 @@ def test_report_of_training(folder):
     told = answer("report", folder / "run")
     assert told["report"] == str(folder / "run" / "report.html")
     assert "colour" in (folder / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("option", ["--report", "--save"])
+def test_a_path_that_cannot_be_written_is_said_before_the_replay(folder, tmp_path, monkeypatch, option):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("aet.replay", lambda *given, **settings: pytest.fail("replayed"))
+    done = call("stream", folder / "run", folder / "day1.csv", option, tmp_path / "file" / "x.html")
+    assert done.exit_code == 2
+    assert "cannot be written" in done.stderr

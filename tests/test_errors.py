@@ -37,3 +37,7 @@ def test_a_name_is_registered_once():
     assert things["a"] is int
     assert "b" not in things
     assert len(things) == 1
+
+
+def test_nothing_is_near_to_what_is_no_text():
+    assert nearest(None, ["accuracy", "loss"]) == "Known: 'accuracy', 'loss'."

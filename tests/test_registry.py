@@ -46,3 +46,9 @@ def test_a_name_is_given_once():
     animals.register("cat")(object())
     with pytest.raises(ConfigError, match="'cat' is registered twice"):
         animals.register("cat")(object())
+
+
+@pytest.mark.parametrize("name", [None, 3, ["cat"]])
+def test_what_is_no_name_is_unknown(name):
+    with pytest.raises(ConfigError, match="There is no animal"):
+        Registry("animal")[name]

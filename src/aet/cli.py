@@ -312,6 +312,7 @@ def stream(
         from aet.training.display import row_bar
 
         say_version(here, run)
+        replayed.check_paths(report or run / "stream.html", save)
         model = aet.load(run)
         result = aet.replay(
             model,

@@ -62,7 +62,7 @@ class NotElastic(AetError, TypeError):
     """A module has no attention that an elastic state could move."""
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
+def nearest(given: object, known: Iterable[str]) -> str:
     """Sentence that lists the known names and, if one is close, suggests it.
 
     >>> nearest("acc", ["accuracy", "loss"])
@@ -71,6 +71,6 @@ def nearest(given: str, known: Iterable[str]) -> str:
     "Did you mean 'loss'? Known: 'accuracy', 'loss'."
     """
     known = list(known)
-    close = get_close_matches(given, known, n=1)
+    close = get_close_matches(given, known, n=1) if isinstance(given, str) else []
     suggestion = f"Did you mean {close[0]!r}? " if close else ""
     return f"{suggestion}Known: {', '.join(repr(k) for k in known)}."

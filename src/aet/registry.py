@@ -50,7 +50,7 @@ class Registry(Generic[T]):
         return enter
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
+        if not isinstance(name, str) or name not in self._entries:
             raise ConfigError(f"There is no {self.sort} {name!r}. {nearest(name, self._entries)}")
         return self._entries[name]
 

@@ -194,16 +194,21 @@ def read_config(path: Path) -> Config:
 def read_description(folder: Path) -> dict[str, Any]:
     """schema.json, checked for format and damage; `sha256` holds the sums of the other files."""
     path = folder / "schema.json"
-    if (folder / "ensemble.json").is_file():
-        raise RunError(
-            f"{folder} holds an ensemble, not one model: aet.Ensemble.load reads it, and the switch "
-            f"'distill' with teacher={folder} brings it into one model, which can then be served as a stream."
-        )
+    check_one(folder)
     if not path.is_file():
         raise RunError(
             f"{folder} is no run folder: {path.name} is missing. Name the folder that `aet train --out` wrote."
         )
     return checked_description(path)
+
+
+def check_one(folder: Path) -> None:
+    """RunError for the folder of an ensemble."""
+    if (folder / "ensemble.json").is_file():
+        raise RunError(
+            f"{folder} holds an ensemble, not one model: aet.Ensemble.load reads it, and the switch "
+            f"'distill' with teacher={folder} brings it into one model, which can then be served as a stream."
+        )
 
 
 def checked_description(path: Path) -> dict[str, Any]:

@@ -246,8 +246,7 @@ def _layout(path: Path, header: bool | str) -> _Layout:
 def _fault(path: Path, delimiter: str, quoted: bool, width: int) -> str | None:
     """What is wrong with the first row that is badly quoted or has not `width` cells.
 
-    Fast parsers pass over a stray quotation mark and swallow the rows up to the next, so files with quotation
-    marks are looked through before they are read.
+    Fast parsers pass over a stray quotation mark and swallow the rows up to the next: such files are looked through.
     """
     line = 1
     with _cut(path, delimiter, quoted) as rows:
@@ -287,7 +286,8 @@ def _delimited(path: Path, rows: int | None, header: bool | str, columns: Names)
         null_values=sorted(MARKERS),
         strings_can_be_null=True,
     )
-    with _reading(path) as stream:
+    # No Python file: Arrow's threads would let go of it while the interpreter ends, which aborts the process.
+    with _reading(path), pa.input_stream(str(path), "gzip" if path.suffix.lower() == ".gz" else None) as stream:
         try:
             with pc.open_csv(stream, read, parse, convert) as reader:
                 for table in _regrouped(reader, rows):

@@ -13,6 +13,7 @@ from aet.adaptation.champion import Champion, guarding
 from aet.adaptation.methods.rls import RecursiveLeastSquares
 from aet.adaptation.stream import Stream
 from aet.batch import Batch
+from aet.errors import ConfigError
 from tests.adaptation.models import batch_of
 
 RIVAL = "the last season again"
@@ -108,3 +109,8 @@ def test_a_stream_serves_no_proposal_that_loses_to_the_last_season(forecast):
     assert guard.other.gain < 0
     assert guard.champion == forecast.output.rival
     assert not stream.serving
+
+
+def test_what_is_no_guard_is_named():
+    with pytest.raises(ConfigError, match=r"no guard 3. Known: .*'earned'"):
+        guarding(3, "")

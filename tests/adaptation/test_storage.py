@@ -226,3 +226,9 @@ def test_rows_set_aside_come_back(model, tmp_path):
     stream.predict(inputs(three(4)).astype(object).replace({"a": {0: "x"}}).assign(b="broken"))
     assert len(stream.trace.aside) == 4
     assert list(Stream.load(model, stream.save(tmp_path)).trace.aside) == list(stream.trace.aside)
+
+
+def test_a_stream_is_not_saved_over_a_file(model, tmp_path):
+    (tmp_path / "rows.csv").write_text("a")
+    with pytest.raises(RunError, match=r"cannot be saved in .* not a file"):
+        model.stream().save(tmp_path / "rows.csv")

@@ -369,3 +369,5 @@ def test_write(tmp_path):
     assert "naïve ? gas ☃" in path.read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="is a folder"):
         write(record, tmp_path)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write(record, path / "report.html")

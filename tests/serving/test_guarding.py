@@ -116,6 +116,15 @@ def test_a_revoked_key_stops_at_once(door):
     assert door.client.get("/keys", headers=head).status_code == 401
 
 
+def test_a_key_that_is_not_known_is_told_from_none(door):
+    door.keys.revoke(door.made["admin"].name)
+    revoked, wrong = door.bearer("admin"), {"Authorization": "Bearer nonsense"}
+    for head, says in (({}, "A key is needed"), (revoked, "not known, or was revoked"), (wrong, "not known")):
+        answer = door.client.get("/keys", headers=head)
+        assert answer.status_code == 401
+        assert says in answer.text
+
+
 def test_another_owner_takes_an_admin(door):
     assert door.client.post("/reset?owner=other", headers=door.bearer("feedback")).status_code == 403
     assert door.client.post("/reset?owner=other", headers=door.bearer("admin")).json() == {"owner": "other"}

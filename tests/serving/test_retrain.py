@@ -100,7 +100,7 @@ def test_what_was_forgotten_is_said_and_may_be_refused(tmp_path):
         serve(store, swapped(200, seed=1))
         found = retrain(store, versions, "gas", config=CONFIG)
         figures = found.version.load().report["update"]["runs"]["update"]
-        assert f"lost {figures['forgetting']:+.1f} points of accuracy" in found.forgot
+        assert f"lost {figures['forgetting']:.1f} points of accuracy" in found.forgot
         assert found.forgot in found.text
         assert found.forgot in versions.card(2)
         assert figures["forgetting"] > 5  # the answers changed places

@@ -111,6 +111,12 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         _ = Versions(tmp_path / "none").serving
 
 
+def test_an_ensemble_is_told_from_a_model(tmp_path):
+    (tmp_path / "ensemble.json").write_text("{}")
+    with pytest.raises(RunError, match="holds an ensemble, not one model"):
+        _ = Versions(tmp_path).serving
+
+
 def test_the_first_version_of_an_empty_registry_serves(tmp_path, trained):
     versions = Versions(tmp_path / "registry")
     assert versions.add(trained / "good").number == 1

@@ -189,6 +189,20 @@ def test_a_rare_tag_is_never_held_out_altogether(seed):
     assert len(valid) == 12
 
 
+def test_a_column_of_other_values_is_no_part():
+    frame = table(8).assign(part=["red"] * 3 + ["train"] * 3 + ["valid"] * 2)
+    with pytest.raises(DataError, match=r"neither in 3 of 8 rows \('red'\). Leave those rows out"):
+        split(frame, schema(part="part"), 0.2, 0)
+    with pytest.raises(DataError, match=r"in 8 of 8 rows \(0, 1, 2, ...\). Name another column"):
+        split(frame.assign(part=range(8)), schema(part="part"), 0.2, 0)
+
+
+def test_windows_that_do_not_fit_are_named():
+    frame = table(1).assign(history=[[1.0, 2.0]], until=[1.0])
+    with pytest.raises(DataError, match=r"got 1: windows of so many values do not fit. Make data.windows.lookback"):
+        split(frame, schema("forecast", until="until"), 0.2, 0)
+
+
 def test_too_few_rows_are_an_error():
     with pytest.raises(DataError, match="Training needs at least 4 usable rows, got 3"):
         split(table(3), schema(), 0.2, 0)

@@ -125,5 +125,5 @@ def guarding(guard: str | Guard, rival: str) -> Guard:
     >>> guarding("earned", "").name, type(guarding("earned", "the last value again")).__name__
     ('earned', 'Champion')
     """
-    made = GUARDS[guard]() if isinstance(guard, str) else guard
+    made = guard if isinstance(guard, Guard) else GUARDS[guard]()
     return Champion(made, rival) if rival and made.needs_labels and not isinstance(made, Champion) else made

@@ -1,4 +1,4 @@
-"""What people give back to a stream, as it takes it: ids of rows, and their true answers."""
+"""What people give a stream, as it takes it: how many rows to ask for, ids of rows, and their true answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aet.errors import FeedbackError
+from aet.adaptation.guard import WAIT
+from aet.errors import ConfigError, FeedbackError
 
 if TYPE_CHECKING:
     from aet.model import Model
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 
 FARTHEST = 1e6
 """Standard deviations beyond which a number is taken for a mistake."""
+
+
+def check_counts(count: Any, newest: Any) -> None:
+    """ConfigError for numbers of rows that `Stream.ask` cannot take."""
+    for name, value in (("count", count), ("newest", newest)):
+        if not isinstance(value, int | np.integer):
+            raise ConfigError(f"{name} is a whole number of rows; got {value!r}. Say {name}=16, for example.")
+    if newest < 1:
+        raise ConfigError(f"newest is a number of rows, 1 or more; got {newest}.")
+    if count > WAIT:
+        raise ConfigError(f"At most {WAIT} rows are asked for at a time, got {count}. Ask again once labels came.")
 
 
 def label_frame(labels: Sequence[Any], targets: Sequence[str]) -> pd.DataFrame:

@@ -30,11 +30,16 @@ RECORD = "record.json"
 def save_stream(stream: Stream, folder: Path, rows: bool, mark: str | None = None) -> Path:
     """Write everything but, unless asked, the rows; `mark` is the model's fingerprint, where it is at hand."""
     files = files_of(stream, rows, mark)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)  # of the stream as it was when it was saved here before
-    (folder / ROWS).unlink(missing_ok=True)  # an earlier save may have left rows there
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECORD).unlink(missing_ok=True)  # of the stream as it was when it was saved here before
+        (folder / ROWS).unlink(missing_ok=True)  # an earlier save may have left rows there
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise RunError(
+            f"The stream cannot be saved in {folder} ({error.strerror}). Name a folder that can be written, not a file."
+        ) from error
     return folder
 
 

@@ -18,8 +18,8 @@ from aet.adaptation.answered import Answered
 from aet.adaptation.asking import ask, comparisons, labelled
 from aet.adaptation.base import METHODS, Method
 from aet.adaptation.champion import guarding
-from aet.adaptation.given import plain_id, truth
-from aet.adaptation.guard import WAIT, Guard
+from aet.adaptation.given import check_counts, plain_id, truth
+from aet.adaptation.guard import Guard
 from aet.adaptation.ids import Ids
 from aet.adaptation.kept import KeptRows, alone
 from aet.adaptation.sealed import Sealed
@@ -214,10 +214,7 @@ class Stream:
         are not asked again; those that a draw has looked at are drawn only where no others are left, and then their
         labels teach and are no evidence.
         """
-        if newest < 1:
-            raise ConfigError(f"newest is a number of rows, 1 or more; got {newest}.")
-        if count > WAIT:
-            raise ConfigError(f"At most {WAIT} rows are asked for at a time, got {count}. Ask again once labels came.")
+        check_counts(count, newest)
         with self._lock:
             if count <= 0 or not len(self.kept):
                 return []

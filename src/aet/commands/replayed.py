@@ -36,6 +36,15 @@ def read_parts(model: Model, files: Sequence[Path]) -> list[tuple[str, pd.DataFr
     return parts
 
 
+def check_paths(report: Path, folder: Path | None) -> None:
+    """ConfigError where `keep` could not write, so that no long replay is lost."""
+    from aet.report.page import check_path
+
+    check_path(report)
+    if folder:
+        check_path(folder / RECORD)
+
+
 def keep(result: Replay, report: Path, folder: Path | None) -> Path:
     """Write the report, and into `folder` the stream with its record, so that the report can be made again."""
     from aet.report import write

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryFile
 from typing import Any
 
 from aet.errors import ConfigError, DataError
@@ -122,7 +123,7 @@ def write(record: Mapping[str, Any], path: str | Path) -> Path:
     """Write the report of one run to a file, making its folder if need be; returns the path.
 
     Raises:
-        ConfigError: the path is a folder.
+        ConfigError: the path is a folder, or cannot be written.
         DataError: as `render`.
 
     >>> import tempfile
@@ -131,12 +132,26 @@ def write(record: Mapping[str, Any], path: str | Path) -> Path:
     'report.html'
     """
     path = Path(path)
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder. Expected a file for the report; give {path / 'report.html'} instead.")
+    check_path(path)
     page = render(record)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def check_path(path: Path) -> None:
+    """ConfigError for a path that no report can be written to; nothing is left there."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder. Expected a file for the report; give {path / 'report.html'} instead.")
+    try:
+        if path.exists():
+            path.open("a").close()
+        else:
+            TemporaryFile(dir=next(one for one in path.absolute().parents if one.exists())).close()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}). Name a file in a folder that may be written."
+        ) from error
 
 
 def resource(name: str) -> str:

@@ -67,9 +67,12 @@ def forgot(report: Mapping[str, Any]) -> str:
     if "forgetting" not in figures:
         return "What it forgot is not known: no old rows were kept (train.keep_rows)." if found else ""
     low, high = figures["interval"]
+    lost = figures["forgetting"]
+    if lost < 0:
+        lost, low, high = -lost, -high, -low
     return (
-        f"On {found['old']['held']:,} old held-out rows the update lost {figures['forgetting']:+.1f} points of "
-        f"{found['score']}, 95 % interval {low:+.1f} to {high:+.1f}."
+        f"On {found['old']['held']:,} old held-out rows the update {'gained' if figures['forgetting'] < 0 else 'lost'} "
+        f"{lost:.1f} points of {found['score']}, 95 % interval {low:+.1f} to {high:+.1f}."
     )
 
 

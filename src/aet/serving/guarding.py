@@ -180,6 +180,9 @@ class Known:
         await self.app(scope, receive, send)
 
 
+NONE = "A key is needed: Authorization: Bearer KEY."
+UNKNOWN = "This key is not known, or was revoked. `aet keys list` names those there are; ask for another one."
+"""Of a key that was given. Which of the two it was is not said."""
 BEARER = HTTPBearer(auto_error=False, description="A key that `aet keys add` printed.")
 
 
@@ -199,7 +202,8 @@ def need(role: str, act: str | None = None) -> Callable[..., Awaitable[Caller]]:
         if act is not None:
             request.state.act = act
         if found is None:
-            raise HTTPException(401, "A key is needed: Authorization: Bearer KEY.", {"WWW-Authenticate": ask(request)})
+            brought = token_of(request.headers)
+            raise HTTPException(401, UNKNOWN if brought else NONE, {"WWW-Authenticate": ask(request)})
         if not found.may(role):
             raise HTTPException(403, f"This takes a key of the role {role}; this one has the role {found.role}.")
         return found

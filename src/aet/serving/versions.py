@@ -20,7 +20,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aet.errors import ConfigError, RunError
-from aet.run import VERSIONS, load, read_description
+from aet.run import VERSIONS, check_one, load, read_description
 from aet.serving.cards import CARD, card, figures
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class Versions:
         """The version that serves; RunError in a folder without any."""
         number = self.roles.serving
         if number is None:
+            check_one(self.folder)
             raise RunError(
                 f"{self.folder} holds no model: expected the folder that `aet train --out` wrote, or one with versions."
             )

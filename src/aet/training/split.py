@@ -47,7 +47,9 @@ def split(frame: pd.DataFrame, schema: Schema, share: float, seed: int) -> tuple
     rng = np.random.default_rng(seed)
     count = len(frame)
     if count < 4:
-        raise DataError(f"Training needs at least 4 usable rows, got {count}. Add rows.")
+        short = "history" in frame and schema.until is not None
+        longer = ": windows of so many values do not fit. Make data.windows.lookback smaller, or add rows."
+        raise DataError(f"Training needs at least 4 usable rows, got {count}{longer if short else '. Add rows.'}")
     held = min(max(1, round(share * count)), count - 1)
     if schema.part is not None and schema.part in frame:
         return told_parts(frame[schema.part])
@@ -103,9 +105,12 @@ def told_parts(parts: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """
     wrong = ~parts.isin(["train", "valid"])
     if wrong.any():
+        others = [f"{one!r:.40}" for one in parts[wrong].astype(object).drop_duplicates().head(4)]
+        shown = ", ".join(others[:3]) + ", ..." * (len(others) > 3)
+        mend = "Name another column as the part." if wrong.all() else "Leave those rows out."
         raise DataError(
             f"The part column {parts.name!r} says which rows are held out: expected 'train' or 'valid' in each row, "
-            f"got {parts[wrong].iloc[0]!r:.40} in {int(wrong.sum())} rows. Leave those rows out."
+            f"got neither in {int(wrong.sum())} of {len(parts)} rows ({shown}). {mend}"
         )
     rows, held = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "valid")
     if not len(rows) or not len(held):

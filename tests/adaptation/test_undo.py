@@ -71,3 +71,16 @@ def test_a_stream_of_an_earlier_version_goes_on_with_its_guard(model, tmp_path):
     assert again.unlabelled == "never"
     assert again.guard.labels == 12
     assert "earlier version" in again.trace.events[-1]["text"]
+
+
+def test_labels_that_are_undone_count_in_no_figure(model):
+    stream, truth = served(model)
+    first, then = stream.ask(8), stream.ask(8)
+    stream.feedback(first, [truth[i] for i in first])
+    right, before = stream.labels, stream.estimate()
+    stream.feedback(then, ["p"] * len(then))
+    assert stream.labels == right + len(then)
+    assert not stream.estimate()["labels"].equals(before["labels"])
+    stream.undo()
+    assert stream.labels == right
+    assert stream.estimate().equals(before)

@@ -125,8 +125,8 @@ class Answered:
 
     def take(
         self, ids: Sequence[Hashable], target: Tensor, weights: Floats, source: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
-        """Labels came: judge the answers as they were given; weights are NaN for rows that nobody drew.
+    ) -> list[dict[str, Any]]:
+        """Labels came: judge the answers as they were given; weights are NaN for rows that nobody drew. What is noted.
 
         `source` gives the source's logits of the rows at some of these places, where it was not asked before.
         """
@@ -148,6 +148,12 @@ class Answered:
                 for n, sure, hit in zip(held, self.confidence(logits).tolist(), right, strict=True):
                     entries[n][side] = [sure, hit]
         self.late.extend(entries)
+        return entries
+
+    def forget(self, judged: Sequence[Mapping[str, Any]]) -> None:
+        """These labels, as `take` noted them, were wrong: they count no more."""
+        wrong = {id(entry) for entry in judged}
+        self.late = deque((entry for entry in self.late if id(entry) not in wrong), self.late.maxlen)
 
     def estimates(self) -> pd.DataFrame:
         """One row a side and estimator: value, low, high, rows; truth with its interval, and from how many labels."""

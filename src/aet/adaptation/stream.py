@@ -244,8 +244,9 @@ class Stream:
             weights, now = labelled(self, places, rows, at_random and self.guard.needs_labels)
             asked = [known if weight > 0 else None for known, weight in zip(ids, weights, strict=True)]
             weights = self.drawn(ids, weights, at_random)
-            self.answered.take(ids, targets, weights, lambda index: self._source(rows[index]))
-            self._move(lambda: self._take_in(rows, weights, asked, now), f"{len(ids)} labels", ids=ids, rows=rows)
+            judged = self.answered.take(ids, targets, weights, lambda index: self._source(rows[index]))
+            noted: dict[str, Any] = {"ids": ids, "rows": rows, "judged": judged}
+            self._move(lambda: self._take_in(rows, weights, asked, now), f"{len(ids)} labels", **noted)
             self.trace.event(self.rows, "feedback", f"{len(ids)} labels")
             self._decided()
 
@@ -333,7 +334,8 @@ class Stream:
     def undo(self, steps: int = 1) -> None:
         """Back to the state before the last `steps` changes, exactly. The guard's evidence stays.
 
-        Rows whose labels are undone may be labelled again; such labels train, without a second word to the guard.
+        Labels that are undone no longer count in `estimate` and the report. Their rows may be labelled again; such
+        labels train, without a second word to the guard.
         """
         with self._lock:
             if not 1 <= steps <= len(self._history):
@@ -359,6 +361,8 @@ class Stream:
         if snapshot.rows is not None:
             self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids, alone(len(snapshot.ids)))
             self._undone.update(snapshot.ids)
+            self.answered.forget(snapshot.judged)
+            self.labels -= len(snapshot.ids)
         self._last = self._merged = None
 
     def save(self, folder: str | Path, rows: bool = False) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,11 @@ from starlette.testclient import TestClient
 from aet.client import Client, ServerError
 from aet.errors import FeedbackError, SchemaError
 from aet.serving.app import create_app, protected
+from aet.serving.inference import metadata
 from aet.serving.keys import Keys
 from aet.serving.limits import Allowed, Limits
+from aet.serving.models import Served
+from aet.serving.service import Service
 from tests.serving.conftest import rows_of
 
 
@@ -110,6 +114,24 @@ def test_open_inference(client):
     for wrong in ({"shape": [2]}, {"name": "b"}, {"shape": [3, 2]}):
         spoiled = {**asked, "inputs": [{**inputs[0], **wrong}, *inputs[1:]]}
         assert client.post("/v2/models/gas/infer", json=spoiled).status_code == 422
+
+
+def test_open_inference_of_two_models_needs_no_stream(model, store):
+    """Streams are ours: a client of the protocol knows only models."""
+    service = Service({"gas": Served("gas", "1", model), "oil": Served("oil", "1", model)}, store, save_every=3600)
+    rows, _ = rows_of(3)
+    inputs = [{"name": n, "shape": [3], "datatype": "FP64", "data": [row[n] for row in rows]} for n in "abcd"]
+    with TestClient(protected(create_app(service), None)) as client:
+        for name in ("gas", "oil", "gas"):
+            body = client.post(f"/v2/models/{name}/infer", json={"inputs": inputs})
+            assert (body.status_code, body.json()["model_name"]) == (200, name)
+        assert {line["stream"] for line in client.get("/streams").json()} == {"gas", "oil"}
+    service.learner.stop()
+
+
+def test_metadata_names_the_id(model):
+    schema = replace(model.schema, id="name")
+    assert metadata(schema)[-1] == {"name": "name", "datatype": "BYTES", "shape": [-1]}
 
 
 def test_metrics_count_by_route_and_by_who_answered(client):
@@ -211,8 +233,9 @@ class TestClientOfAet:
         assert remote.stream("s")["labels"] == 4
         assert remote.history("s")["kind"].tolist()[0] == "feedback"
         assert remote.state("s")["size"] > 0
-        assert remote.undo("s")["state"]["size"] == 0
-        assert remote.reset("s")["labels"] == 4
+        undone = remote.undo("s")
+        assert (undone["state"]["size"], undone["labels"]) == (0, 0)
+        assert remote.reset("s")["labels"] == 0
         assert remote.drift("s")["rows"] == 30
         assert remote.create("t", guard="never")["guard"]["name"] == "never"
         assert [line["stream"] for line in remote.streams()] == ["s", "t"]

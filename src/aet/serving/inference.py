@@ -49,9 +49,9 @@ class Wanted(Form):
 
 
 class Parameters(Form):
-    """What aet understands."""
+    """What aet understands; rows without a stream go to "default", of several models to one by the model's name."""
 
-    stream: Name = "default"
+    stream: Name | None = None
     owner: str | None = None
 
 
@@ -125,12 +125,10 @@ def tensors(answers: Answers, wanted: list[Wanted] | None) -> list[dict[str, Any
 
 
 def metadata(schema: Schema) -> list[dict[str, Any]]:
-    """The inputs of a model."""
-    return [
-        {"name": column, "datatype": CELLS[spec.kind].datatype, "shape": [-1]}
-        for spec in schema.inputs
-        for column in spec.columns
-    ]
+    """The inputs of a model, and the column that names its rows."""
+    columns = {column: CELLS[spec.kind].datatype for spec in schema.inputs for column in spec.columns}
+    columns |= {schema.id: "BYTES"} if schema.id else {}
+    return [{"name": column, "datatype": datatype, "shape": [-1]} for column, datatype in columns.items()]
 
 
 def inference(service: Service, batcher: Batcher, limits: Limits, metrics: Metrics) -> APIRouter:
@@ -169,7 +167,8 @@ def inference(service: Service, batcher: Batcher, limits: Limits, metrics: Metri
 
     async def infer(name: str, version: str | None, form: Infer, caller: Caller) -> Json:
         served, rows = service.model(name, version), rows_of(form)
-        owner, stream = owner_of(caller, form.parameters.owner), form.parameters.stream
+        owner = owner_of(caller, form.parameters.owner)
+        stream = form.parameters.stream or ("default" if len(service.models) == 1 else served.name)
         limits.request(caller, len(rows))
         limits.share(caller, stream, len(rows))
         found = await batcher.predict(Ask(owner, stream, rows, served.name))

@@ -44,8 +44,10 @@ def cached(frame: pd.DataFrame, target: str, seed: int, training: Mapping[str, A
             beside = folder.with_suffix(".part")
             aet.train(frame, target, seed=seed, out=beside, **training)  # goes on where it was stopped
             beside.replace(folder)
-    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12]
-    return aet.load(folder).eval(), weights
+    kept = hashlib.sha256()
+    for name in ("model.safetensors", "statistics.safetensors"):  # rehearsals are in the second
+        kept.update((folder / name).read_bytes())
+    return aet.load(folder).eval(), kept.hexdigest()[:12]
 
 
 def oracle_of(

@@ -172,7 +172,7 @@ class TrainConfig(Section):
     valid: float = Field(0.2, gt=0, lt=1, description="Share of the rows, or groups, or latest times, held out.")
     drift: float = Field(1.0, ge=0, description="Strength of the simulated drift in training; 0 turns it off.")
     rehearsals: NonNegativeInt = Field(
-        48,
+        96,
         description="Worlds in which adaptation is rehearsed after the training: 0 for none, else 20 or more.",
     )
     accumulate: PositiveInt = Field(1, description="Batches whose gradients make one step.")

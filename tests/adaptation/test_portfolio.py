@@ -29,7 +29,7 @@ MOMENTS, LOCAL, BOTH = range(3)
 @pytest.fixture(scope="module")
 def model():
     config = quick(epochs=8, dim=16, dropout=0.0)
-    config["train"]["rehearsals"] = 20
+    config["train"]["rehearsals"] = 48
     return aet.train(three(500), target="y", config=config)
 
 
@@ -115,9 +115,9 @@ def test_what_an_earlier_version_rehearsed_is_of_moments_alone():
 
 def test_training_rehearses_them_all(model):
     kept = model.statistics.rehearsals
-    assert kept["figures"].shape == (20 * 3, len(PROPOSALS), len(FIGURES))
-    assert kept["gain"].shape == (20 * 3, len(PROPOSALS))
-    assert kept["moved"].shape == (20 * 3,)
+    assert kept["figures"].shape == (48 * 3, len(PROPOSALS), len(FIGURES))
+    assert kept["gain"].shape == (48 * 3, len(PROPOSALS))
+    assert kept["moved"].shape == (48 * 3,)
     assert (kept["moved"] >= 0).all()
     assert Portfolio(kept).reach == float(kept["moved"].max())
     earlier = {name: tensor for name, tensor in kept.items() if name != "moved"}

@@ -26,6 +26,8 @@ LEAST = 50
 AMOUNTS = (0.0, 0.3, 0.6, 1.0, 1.5)
 MIXES = (None, None, 0.5, 0.05)
 """Concentration of the Dirichlet draw of a world's mix; None is the mix as it was. The most uneven come sorted."""
+STRETCHES, SHORTEST = (1, 2, 4, 8), 32
+"""The rows of a world come from a stretch of all that is one of these parts of them, and of no fewer rows."""
 
 
 @torch.no_grad()
@@ -123,7 +125,14 @@ def probabilities(
 
 
 def drawn(valid: Batch, classes: int, generator: torch.Generator) -> Batch:
-    """Rows of a world with a mix of its own, in an order of its own."""
+    """Rows of a world with a mix of its own, in an order of its own, of one stretch of all.
+
+    Rows that were taken down together are alike, as on a walk or in a season: what moves there beside the answers looks
+    like wear, and worlds of rows from everywhere do not show that to take it back loses.
+    """
+    count = STRETCHES[int(torch.randint(len(STRETCHES), (), generator=generator))]
+    size = max(len(valid) // count, SHORTEST)
+    valid = valid[int(torch.randint(len(valid) - size + 1, (), generator=generator)) + torch.arange(size)]
     assert valid.target is not None
     kind = MIXES[int(torch.randint(len(MIXES), (), generator=generator))]
     if kind is None:

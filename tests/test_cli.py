@@ -38,7 +38,7 @@ def test_train_says_that_it_replaces_a_finished_run(folder, tmp_path):
     command = ("train", folder / "rows.csv", "--target", "colour", "--out", tmp_path / "run", *SMALL)
     assert "finished run" not in call(*command).stderr
     again = call(*command)
-    assert f"{tmp_path / 'run'} holds a finished run: this one replaces it.\n" in again.stderr
+    assert f"{tmp_path / 'run'} holds a finished run, which this one replaces at its end.\n" in again.stderr
     assert call("report", tmp_path / "run").exit_code == 0
     call("stream", tmp_path / "run", folder / "day1.csv", "--save", tmp_path / "run" / "stream")
     again = call(*command)

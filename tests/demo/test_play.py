@@ -68,7 +68,7 @@ def test_interrupted_while_it_serves(small, tmp_path, monkeypatch):
     assert aet.load(tmp_path / "run").report["rows"] > 0
     (tmp_path / "run" / "report.html").touch()
     again = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "run")])
-    assert "run holds a finished run: this one replaces it.\n" in again.stderr, "the report is made anew"
+    assert "run holds a finished run, which this one replaces at its end.\n" in again.stderr, "the report is made anew"
 
 
 def test_the_command_answers_one_object(small, tmp_path):

@@ -19,7 +19,7 @@ def announce(here: Session, folder: Path, renewed: Sequence[str] = ()) -> None:
     if (folder / RUN).is_file() and not (folder / VERSIONS).is_file():  # there nothing is replaced
         stale = [name for name in MADE if name not in renewed and (folder / name).exists()]
         stays = f" What was made from that stays and is not of the new one: {', '.join(stale)}." if stale else ""
-        here.tell(f"{folder} holds a finished run: this one replaces it.{stays}")
+        here.tell(f"{folder} holds a finished run, which this one replaces at its end.{stays}")
 
 
 def say_version(here: Session, run: Path) -> None:

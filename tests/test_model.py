@@ -134,7 +134,10 @@ def test_ids_are_the_declared_column_or_a_counter_never_the_index():
     assert named.predict(frame)["id"].tolist() == frame["name"].tolist()
     broken = frame.reset_index(drop=True)
     broken.loc[3, "a"] = np.inf
-    assert named.predict(broken)["id"].tolist()[2:5] == ["n2", None, "n4"]
+    broken.loc[[5, 6], "name"] = [None, "n0"]
+    answers = named.predict(broken)
+    assert answers["id"].tolist()[2:8] == ["n2", "n3", "n4", None, None, "n7"]
+    assert answers["problem"].notna().tolist()[2:8] == [False, True, False, True, True, False]
 
 
 def test_long_tables_are_answered_in_pieces_that_count_on(plain):

@@ -77,12 +77,12 @@ class Answering:
         return iter_tables(source, rows=rows, header=self.config.data.get("header", "infer"))
 
     def ids(self, checked: Checked, start: int, rows: int) -> np.ndarray:
-        """The declared id of each row, else a counter from `start`; None for rows kept aside."""
+        """The declared id of each row, None where one is missing or comes again; else a counter from `start`."""
+        if checked.ids is not None:
+            return checked.ids
         ids = np.empty(rows, dtype=object)
         if self.schema.id is None:
             ids[:] = range(start, start + rows)
-        elif self.schema.id in checked.frame:
-            ids[checked.kept] = checked.frame[self.schema.id].to_numpy(object)
         return ids
 
     def evaluate(self, source: Any) -> dict[str, float]:

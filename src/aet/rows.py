@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Checked:
-    """The good rows of a frame, typed; their positions; the positions of the others, each with a sentence."""
+    """The good rows of a frame, typed; their positions; the positions of the others, each with a sentence; and the
+    declared ids of all rows (N,), None where one is missing or comes again.
+    """
 
     frame: pd.DataFrame
     kept: npt.NDArray[np.int64]
     problems: dict[int, str]
+    ids: npt.NDArray[np.object_] | None = None
 
 
 def check_rows(
@@ -102,9 +105,12 @@ def check_rows(
     if need_target and schema.target_kinds:
         none = np.logical_and.reduce([pd.isna(typed[name]) for name in schema.targets])
         faults.add(none, " ".join(schema.targets), "an answer for one of these or more", lambda row: "none")
+    ids = None
     for role, name in schema.roles.items():
         if name in frame.columns:
-            typed[name] = _role(frame[name], role, faults, seen)
+            typed[name] = frame[name] if role != "weight" else _weights(frame[name], faults)
+            if role == "id":
+                ids = _ids(frame[name], faults, seen)
     kept = np.flatnonzero(~faults.bad)
     if need_target and not len(kept):
         raise DataError(f"No row of {len(frame)} can be used. Mend {'; '.join([*faults.texts.values()][:3])}.")
@@ -113,7 +119,7 @@ def check_rows(
         good = good.iloc[kept].reset_index(drop=True)
     for column in {schema.id, schema.group, schema.target if schema.output == "label" else None} & {*good}:
         good[column] = whole(good[column])
-    return Checked(good, kept, dict(sorted(faults.texts.items())))
+    return Checked(good, kept, dict(sorted(faults.texts.items())), ids)
 
 
 def absent(column: Column[Any]) -> Mask:
@@ -122,21 +128,25 @@ def absent(column: Column[Any]) -> Mask:
     return marked | column.isna().to_numpy()
 
 
-def _role(column: Column[Any], role: str, faults: Faults, seen: SeenIds | None) -> Any:
-    if role == "weight":
-        values = number_cells(column, faults, needed="a weight")
-        faults.add(values < 0, column.name, "a weight of 0 or more", showing(values))
-        return values
-    if role == "id":
-        codes, _ = distinct(column)
-        _, starts, place = np.unique(codes, return_index=True, return_inverse=True)
-        rows, present, show = np.arange(len(codes)) + faults.first, codes >= 0, showing(column.array)
-        origin = rows[starts[place]]
-        if seen is not None:
-            origin[present] = np.minimum(origin[present], seen.first(column[present], rows[present]))
-        faults.add(~present, column.name, "an id", show)
-        faults.add(present & (origin < rows), column.name, "a new id", lambda r: f"{show(r)} of row {origin[r]} again")
-    return column
+def _weights(column: Column[Any], faults: Faults) -> npt.NDArray[np.float64]:
+    values = number_cells(column, faults, needed="a weight")
+    faults.add(values < 0, column.name, "a weight of 0 or more", showing(values))
+    return values
+
+
+def _ids(column: Column[Any], faults: Faults, seen: SeenIds | None) -> npt.NDArray[np.object_]:
+    """Those that name one row (N,), else None."""
+    codes, _ = distinct(column)
+    _, starts, place = np.unique(codes, return_index=True, return_inverse=True)
+    rows, present, show = np.arange(len(codes)) + faults.first, codes >= 0, showing(column.array)
+    origin = rows[starts[place]]
+    if seen is not None:
+        origin[present] = np.minimum(origin[present], seen.first(column[present], rows[present]))
+    faults.add(~present, column.name, "an id", show)
+    faults.add(present & (origin < rows), column.name, "a new id", lambda r: f"{show(r)} of row {origin[r]} again")
+    ids, good = np.full(len(codes), None, dtype=object), present & (origin >= rows)
+    ids[good] = whole(column[good]).to_numpy(object)
+    return ids
 
 
 def memory_frames(source: Any, rows: int | None) -> Iterator[pd.DataFrame]:

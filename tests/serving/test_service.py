@@ -6,11 +6,16 @@ import threading
 
 import pytest
 
+import aet
 from aet.errors import AetError, ConfigError, FeedbackError, SchemaError
 from aet.personal import Masker
 from aet.serving.asks import Ask
+from aet.serving.models import Served
 from aet.serving.refusals import Taken, Unknown
+from aet.serving.service import Service
 from aet.serving.store import Label
+from tests.adaptation.models import inputs, three
+from tests.made import quick
 from tests.serving.conftest import rows_of
 
 
@@ -27,6 +32,21 @@ def test_many_streams_answer_as_one_model_does(service, model):
         assert [row["prediction"] for row in answers.rows] == expected["prediction"].tolist()
         assert [row["confidence"] for row in answers.rows] == pytest.approx(expected["confidence"].tolist(), abs=1e-5)
     assert [row["id"] for row in found[0].rows + found[1].rows] == [0, 1, 2]
+
+
+def test_a_row_that_cannot_be_answered_keeps_its_id_and_may_be_sent_again(store):
+    frame = three(60)
+    frame.insert(0, "name", [f"n{i}" for i in range(60)])
+    model = aet.train(frame, target="y", id="name", config=quick(1))
+    service = Service({"gas": Served("gas", "1", model)}, store, save_every=3600)
+    rows = inputs(frame).assign(name=frame["name"])[:3].to_dict("records")
+    first = service.predict("local", "s", rows).rows
+    bad, other = service.predict("local", "s", [{**rows[1], "a": "much"}, {**rows[2], "name": "n9"}]).rows
+    assert (bad["id"], bad["prediction"], other["id"]) == ("n1", None, "n9")
+    assert "expected a number, got 'much'" in bad["problem"]
+    kept = store.values(store.stream("local", "s").number, ["n1", "n9"])
+    assert [kept[name].answer["prediction"] for name in ("n1", "n9")] == [first[1]["prediction"], other["prediction"]]
+    service.learner.stop()
 
 
 def test_a_bad_request_does_not_spoil_the_others(service):

@@ -71,7 +71,8 @@ class Part:
     @property
     def checked(self) -> Checked:
         """Its own rows as checked."""
-        return Checked(self.whole.frame.iloc[self.good].reset_index(drop=True), self.kept, self.problems)
+        ids = None if self.whole.ids is None else self.whole.ids[self.given]
+        return Checked(self.whole.frame.iloc[self.good].reset_index(drop=True), self.kept, self.problems, ids)
 
     @property
     def serving(self) -> bool:
@@ -200,7 +201,8 @@ def joined(each: Sequence[Checked], spans: Sequence[slice]) -> Checked:
     frame = pd.concat([checked.frame for checked in each], ignore_index=True)
     kept = np.concatenate([checked.kept + span.start for checked, span in zip(each, spans, strict=True)])
     problems = {row + s.start: text for one, s in zip(each, spans, strict=True) for row, text in one.problems.items()}
-    return Checked(frame, kept, problems)
+    ids = [checked.ids for checked in each if checked.ids is not None]
+    return Checked(frame, kept, problems, np.concatenate(ids) if ids else None)
 
 
 def looks(model: Model, parts: Sequence[Part]) -> None:

@@ -208,7 +208,9 @@ class Service:
         return missing
 
     def _lines(self, answers: Answers, rows: Sequence[Row]) -> list[AnsweredRow]:
-        """Rows with an id, as they are written down: of their values those that the model knows, masked."""
+        """Rows with an id, as they are written down: of their values those that the model knows, masked. A row with a
+        declared id that could not be answered is sent again under it, so it is not.
+        """
         said, masked = answers.rows, np.zeros(len(rows), dtype=bool)
         values: Sequence[Row | None] = [None] * len(rows)
         if self.mask is not None:  # answers may quote what was sent
@@ -221,7 +223,8 @@ class Service:
                 frame = pd.DataFrame(values)
                 frame, masked = self.mask.within(frame.columns).frame(frame)
                 values = records(frame)
-        ids = [row["id"] for row in answers.rows]
+        counted = self.models[answers.model].model.schema.id is None
+        ids = [row["id"] if counted or row["problem"] is None else None for row in answers.rows]
         lines = zip(ids, said, values, masked.tolist(), strict=True)
         return [AnsweredRow(known, row, hidden, one) for known, one, row, hidden in lines if known is not None]
 

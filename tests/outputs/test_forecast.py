@@ -73,6 +73,14 @@ def test_the_naive_forecasts_stand_beside(model):
     assert {"mse_to_2", "mae_to_4", "coverage_to_6"} <= set(figures)
 
 
+def test_windows_without_a_seasonal_step_count_in_no_mase(model):
+    rows = waves(4, seed=3)
+    flat = rows.assign(past=[np.zeros(PAST)] * 4)
+    assert "mase" not in model.evaluate(flat)
+    both = model.evaluate(pd.concat([rows, flat]))
+    assert both["mase"] == pytest.approx(model.evaluate(rows)["mase"])
+
+
 def model_rows(model):
     from aet.training.split import split
 

@@ -30,8 +30,9 @@ def forecast_figures(
     Returns:
         `skill`: 1 - MSE / MSE of the seasonal naive; `mse`, `mae`: in deviations of the training targets, and so
         `mse_naive` (the last value again), `mae_seasonal` (the last season again) and the like; `mase`: MAE over the
-        mean seasonal step; `coverage` and mean `width` of the interval; `mse_to_h`, `mae_to_h`, `coverage_to_h` over
-        the first h values, a quarter, half and three quarters of them (over all, where of those none is known).
+        mean seasonal step, of the windows that have one (longer than a season, not constant), left out where none has;
+        `coverage` and mean `width` of the interval; `mse_to_h`, `mae_to_h`, `coverage_to_h` over the first h values, a
+        quarter, half and three quarters of them (over all, where of those none is known).
 
     >>> truth = torch.tensor([[1.0, 2.0]])
     >>> guesses = {"": truth - 0.5, "_seasonal": truth - 1}
@@ -54,7 +55,9 @@ def forecast_figures(
         for figure in ("mse", "mae")
     }
     found = {"skill": 1 - found["mse"] / max(found["mse_seasonal"], 1e-12), **found}
-    found["mase"] = found["mae"] / max(mean(step.double().cpu() * scale), 1e-12)
+    stepped = known & (step.cpu() > 0)
+    if stepped.any():
+        found["mase"] = mean(errors[""].abs(), stepped) / mean(step.double().cpu() * scale, stepped)
     found |= {"coverage": mean(inside), "width": mean((upper - lower) * scale)}
     horizon, own = known.shape[1], errors[""]
     for h in sorted({-(-horizon * part // 4) for part in (1, 2, 3)} - {horizon}):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from difflib import SequenceMatcher
 
 from common import Record, arguments, write
 from tag_data import crossner
@@ -22,26 +23,39 @@ from aet.personal import Masker
 KINDS = {"person": "[PERSON]", "location": "[LOCATION]"}
 
 
+def aligned(words: list[str], masked: list[str]) -> tuple[list[bool], list[str]]:
+    """Of each word whether it stands in the masked sentence as well, and what stands in its place where it does not.
+
+    >>> aligned(["Shell", "met", "Ann"], ["Shell", "met", "[PERSON]"])
+    ([True, True, False], ['', '', '[PERSON]'])
+    """
+    kept, became = [False] * len(words), [""] * len(words)
+    for tag, i, j, k, m in SequenceMatcher(None, words, masked, autojunk=False).get_opcodes():
+        kept[i:j] = [tag == "equal"] * (j - i)
+        became[i:j] = ["" if tag == "equal" else " ".join(masked[k:m])] * (j - i)
+    return kept, became
+
+
 def figures(masker: Masker, sentences: list[tuple[list[str], list[str]]]) -> dict[str, float]:
     """Shares by kind of mention, of false alarms, and milliseconds a sentence."""
     found: dict[str, float] = defaultdict(float)
     total: dict[str, float] = defaultdict(float)
     started = time.process_time()
     for words, tags in sentences:
-        masked = masker.text(" ".join(words))
-        left, mentions = set(masked.split()), spans(tags)
-        inside = {i for _, start, stop in mentions for i in range(start, stop)}
-        others = [word for i, word in enumerate(words) if i not in inside]
+        masked, mentions = masker.text(" ".join(words)).split(), spans(tags)
+        kept, became = aligned(words, masked)
         for kind, start, stop in mentions:
-            gone = not left & set(words[start:stop]) - set(others)  # "of" may stand elsewhere too
+            gone = not any(kept[start:stop])
             total[kind] += 1
             found[kind] += gone
-            found[f"{kind} named"] += gone and KINDS.get(kind, "-") in masked
+            if kind in KINDS:
+                found[f"{kind} named"] += gone and KINDS[kind] in became[start]
+        others = sorted({*range(len(words))} - {i for _, start, stop in mentions for i in range(start, stop)})
         total["words"] += len(others)
-        found["words"] += sum(word not in left for word in others)
+        found["words"] += sum(not kept[i] for i in others)
         if not mentions:
             total["sentences"] += 1
-            found["sentences"] += masked != " ".join(words)
+            found["sentences"] += masked != words
     milliseconds = 1000 * (time.process_time() - started) / len(sentences)
     shares = {name: found[name] / total[name.removesuffix(" named")] for name in sorted(found)}
     return shares | {"milliseconds": milliseconds}

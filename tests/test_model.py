@@ -134,10 +134,11 @@ def test_ids_are_the_declared_column_or_a_counter_never_the_index():
     assert named.predict(frame)["id"].tolist() == frame["name"].tolist()
     broken = frame.reset_index(drop=True)
     broken.loc[3, "a"] = np.inf
-    broken.loc[[5, 6], "name"] = [None, "n0"]
+    broken.loc[[5, 6, 8], "name"] = [None, "n0", "n3"]  # row 3 is kept aside, so its id is free
+    broken["name"] = [["n7"] if row == 7 else name for row, name in enumerate(broken["name"])]
     answers = named.predict(broken)
-    assert answers["id"].tolist()[2:8] == ["n2", "n3", "n4", None, None, "n7"]
-    assert answers["problem"].notna().tolist()[2:8] == [False, True, False, True, True, False]
+    assert answers["id"].tolist()[2:9] == ["n2", "n3", "n4", None, None, None, "n3"]
+    assert answers["problem"].notna().tolist()[2:9] == [False, True, False, True, True, True, False]
 
 
 def test_long_tables_are_answered_in_pieces_that_count_on(plain):

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +24,14 @@ from aet.rows import arrow_frame
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK = 1 << 22  # bytes of a delimited file parsed at once; a row must fit into a block
-
-
+BLOCK = 1 << 21
+"""Bytes of a delimited file parsed at once: a row must fit in, and Arrow reads 32 such blocks ahead."""
 DECIMAL = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")
 """A number with a decimal comma; before three digits a comma may part thousands."""
 
 
 class DecimalWarning(UserWarning):
-    """Numbers of a delimited file were written with decimal commas, and read as numbers."""
+    """Numbers of a delimited file are written with decimal commas, and stay texts."""
 
 
 class HeaderWarning(UserWarning):
@@ -41,14 +40,13 @@ class HeaderWarning(UserWarning):
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a delimited file is written. `marks`: it is tab-separated and has quotation marks; `comma`: 1,5 is 3/2."""
+    """How a delimited file is written. `marks`: it is tab-separated and has quotation marks."""
 
     delimiter: str
     names: list[str]
     header: bool
     quoted: bool
     marks: bool
-    comma: bool
 
 
 @contextmanager
@@ -62,6 +60,7 @@ def _layout(path: Path, header: bool | str) -> _Layout:
     with reading(path) as stream:
         if stream.read(2) in UTF16:
             raise DataError(not_utf8(path))
+        stream.seek(0)
         marks = any(b'"' in block for block in iter(lambda: stream.read(BLOCK), b""))
     best, delimiter, shown = (0, 0.0, 0), ",", [[""]]
     for candidate in (",", ";", "\t", "|"):
@@ -95,19 +94,27 @@ def _layout(path: Path, header: bool | str) -> _Layout:
                 stacklevel=5,
             )
     names = [cell or number for cell, number in zip(cells, numbered, strict=True)] if header else numbered
-    comma = delimiter != "," and _decimal_commas([cell.strip(' "') for row in shown for cell in row])
-    if comma:
+    layout = _Layout(delimiter, unique(names, str(path)), bool(header), quoted, marks and not quoted)
+    if european := _decimal_commas(layout, shown[int(header) :]):
         warnings.warn(
-            f"{path} writes numbers with decimal commas: they are read as numbers. Where they are lists or codes, "
-            "give the table as Parquet or JSON lines.",
+            f"{path} seems to write numbers with decimal commas, in {', '.join(map(repr, european))}: they are taken "
+            f"as texts. Where they are numbers, write points, or give pandas.read_csv(path, sep={delimiter!r}, "
+            "decimal=',').",
             DecimalWarning,
             stacklevel=5,
         )
-    return _Layout(delimiter, unique(names, str(path)), bool(header), quoted, marks and not quoted, comma)
+    return layout
 
 
-def _decimal_commas(cells: list[str]) -> bool:
-    return any(map(DECIMAL.fullmatch, cells)) and not any("." in c and NUMBER.fullmatch(c) for c in cells)
+def _decimal_commas(layout: _Layout, rows: list[list[str]]) -> list[str]:
+    """The columns of these rows whose cells are numbers, some of them with a decimal comma."""
+    found = []
+    for name, column in zip(layout.names, zip_longest(*rows, fillvalue=""), strict=False):
+        cells = [cell for cell in (cell.strip(' "') for cell in column) if cell not in MARKERS]
+        wholes = [cell for cell in cells if not DECIMAL.fullmatch(cell)]
+        if len(wholes) < len(cells) and all(NUMBER.fullmatch(cell.replace(",", "")) for cell in wholes):
+            found.append(name)
+    return found
 
 
 def _fault(path: Path, delimiter: str, quoted: bool, width: int) -> str | None:
@@ -154,13 +161,14 @@ def delimited(path: Path, rows: int | None, header: bool | str, columns: Names) 
         null_values=sorted(MARKERS),
         strings_can_be_null=True,
     )
-    # No Python file: Arrow's threads let go of it while the interpreter ends, and abort. A map holds nothing ahead.
-    packed = path.suffix.lower() == ".gz"
-    with reading(path), pa.input_stream(str(path), "gzip") if packed else pa.memory_map(str(path)) as stream:
+    # No Python file: Arrow's threads let go of it while the interpreter ends, and abort. No map: a file that another
+    # program cuts off meanwhile would kill the process.
+    packed = "gzip" if path.suffix.lower() == ".gz" else None
+    with reading(path), pa.input_stream(str(path), packed) as stream:
         try:
             with pc.open_csv(stream, read, parse, convert) as reader:
                 for table in regrouped(reader, rows):
-                    yield arrow_frame(pa.table({n: _typed(table[n], layout) for n in names}))
+                    yield arrow_frame(pa.table({n: _typed(table[n], layout.marks) for n in names}))
         except pa.ArrowInvalid as error:
             fault = not_utf8(path) if "UTF8" in str(error) else None
             fault = fault or _fault(path, layout.delimiter, layout.quoted, len(layout.names))
@@ -168,7 +176,7 @@ def delimited(path: Path, rows: int | None, header: bool | str, columns: Names) 
             raise DataError(fault or reason) from error
 
 
-def _typed(column: pa.ChunkedArray, layout: _Layout) -> pa.ChunkedArray:
+def _typed(column: pa.ChunkedArray, marks: bool) -> pa.ChunkedArray:
     """Whole numbers, numbers or booleans if all cells are; texts without blanks around them otherwise."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -182,10 +190,10 @@ def _typed(column: pa.ChunkedArray, layout: _Layout) -> pa.ChunkedArray:
     numbers = as_type(pa.float64(), column)
     if numbers is None:
         column = pc.utf8_trim_whitespace(column)
-        if layout.marks:
+        if marks:
             bare = pc.replace_substring(pc.utf8_slice_codeunits(column, 1, -1), '""', '"')
             column = pc.if_else(pc.match_substring_regex(column, '^".*"$'), bare, column)
         column = pc.if_else(pc.is_in(column, value_set=pa.array(sorted(MARKERS))), None, column)
-        numbers = as_type(pa.float64(), pc.replace_substring(column, ",", ".") if layout.comma else column)
+        numbers = as_type(pa.float64(), column)
     exact = as_type(pa.bool_() if numbers is None else pa.int64(), column)
     return next(typed for typed in (exact, numbers, column) if typed is not None)

@@ -135,16 +135,21 @@ def _weights(column: Column[Any], faults: Faults) -> npt.NDArray[np.float64]:
 
 
 def _ids(column: Column[Any], faults: Faults, seen: SeenIds | None) -> npt.NDArray[np.object_]:
-    """Those that name one row (N,), else None."""
+    """Those that name a row (N,), else None. A row kept aside for another reason takes no id from a later one."""
     codes, _ = distinct(column)
-    _, starts, place = np.unique(codes, return_index=True, return_inverse=True)
     rows, present, show = np.arange(len(codes)) + faults.first, codes >= 0, showing(column.array)
-    origin = rows[starts[place]]
+    odd = present & ~np.fromiter(map(pd.api.types.is_scalar, column), dtype=bool, count=len(codes))
+    takes = present & ~odd & ~faults.bad
+    _, starts, place = np.unique(codes[takes], return_index=True, return_inverse=True)
+    origin = rows[takes][starts[place]]
     if seen is not None:
-        origin[present] = np.minimum(origin[present], seen.first(column[present], rows[present]))
+        origin = np.minimum(origin, seen.first(column[takes], rows[takes]))
+    first = np.array(rows)
+    first[takes] = origin
     faults.add(~present, column.name, "an id", show)
-    faults.add(present & (origin < rows), column.name, "a new id", lambda r: f"{show(r)} of row {origin[r]} again")
-    ids, good = np.full(len(codes), None, dtype=object), present & (origin >= rows)
+    faults.add(odd, column.name, "an id that is a text or a number", show)
+    faults.add(first < rows, column.name, "a new id", lambda r: f"{show(r)} of row {first[r]} again")
+    ids, good = np.full(len(codes), None, dtype=object), present & ~odd & (first == rows)
     ids[good] = whole(column[good]).to_numpy(object)
     return ids
 

@@ -176,6 +176,18 @@ def test_ids_that_begin_again_in_each_part(with_ids):
     assert all(0 < part["labels"] <= 150 for part in result.record["parts"])
 
 
+def test_a_row_that_comes_again_unreadable_leaves_the_old_label_alone(with_ids, calls):
+    first = three(200, 1).assign(key=[f"k{i}" for i in range(200)]).astype(object)
+    again = first.assign(c="broken", y=np.roll(first["y"], 1))
+    result = replay(with_ids, [("first", first), ("again", again)], labels=12, delay=150)
+    told = [pair for _, ids, labels in calls["feedback"] for pair in zip(ids, labels, strict=True)]
+    asked = {known for row, ids in calls["ask"] if row <= 200 for known in ids}
+    assert len(asked) == result.record["parts"][0]["labels"] == 12
+    assert asked <= {known for known, _ in told}
+    truth = dict(zip(first["key"], first["y"], strict=True))
+    assert [label for _, label in told] == [truth[known] for known, _ in told]
+
+
 def test_methods_beside_do_not_touch_the_stream(model):
     alone = replay(model, parts_of(128), labels=8, delay=0)
     watched = replay(model, parts_of(128), labels=8, delay=0, methods=("align", "tent", "prior", "source"))

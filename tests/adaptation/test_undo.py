@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from aet.adaptation import Earned, Feedback
 from aet.errors import ConfigError
-from tests.adaptation.models import served
+from tests.adaptation.models import served, three
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +85,17 @@ def test_labels_that_are_undone_count_in_no_figure(model):
     stream.undo()
     assert stream.labels == right
     assert stream.estimate().equals(before)
+
+
+def test_a_row_that_came_again_meanwhile_stays_the_newer_one(with_ids):
+    frame = three(64, 1).assign(key=[f"k{i}" for i in range(64)])
+    stream = with_ids.stream(adapt="feedback")
+    stream.predict(frame)
+    stream.feedback(["k0", "k1"], frame["y"][:2].tolist())
+    stream.predict(frame[:1].assign(a=9.0))
+    stream.undo()
+    kept = stream.kept
+    assert {"k0", "k1"} <= set(kept.place)
+    newer = with_ids.encode(frame[:1].assign(a=9.0))
+    for name, values in kept.batch[[kept.place["k0"]]].values.items():
+        torch.testing.assert_close(values, newer.values[name])

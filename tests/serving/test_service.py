@@ -46,6 +46,17 @@ def test_a_row_that_cannot_be_answered_keeps_its_id_and_may_be_sent_again(store)
     assert "expected a number, got 'much'" in bad["problem"]
     kept = store.values(store.stream("local", "s").number, ["n1", "n9"])
     assert [kept[name].answer["prediction"] for name in ("n1", "n9")] == [first[1]["prediction"], other["prediction"]]
+
+    mended = {**rows[1], "name": "n10"}
+    both = service.answer([Ask("local", "s", [{**mended, "a": "much"}]), Ask("local", "s", [mended])])
+    assert [(one.rows[0]["id"], one.rows[0]["problem"] is None) for one in both] == [("n10", False), ("n10", True)]
+
+    listed = [{**row, "name": ["x"]} for row in rows]
+    other, odd = service.answer([Ask("local", "other", rows), Ask("local", "s", listed)])
+    assert {row["id"] for row in odd.rows} == {None}
+    assert "expected an id that is a text or a number, got ['x']" in odd.rows[0]["problem"]
+    assert [row["problem"] for row in other.rows] == [None] * 3
+    assert service.describe("local", "other")["rows"] == 3, "answered once"
     service.learner.stop()
 
 

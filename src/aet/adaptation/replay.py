@@ -54,10 +54,12 @@ class LateLabels:
         known = set(targets) <= set(piece.columns)
         if known:
             truth = piece[targets[0]].tolist() if len(targets) == 1 else piece[targets].to_numpy().tolist()
-            again = self.truth.keys() & set(answers["id"])
+            answered = answers["problem"].isna()
+            told = {known: y for known, y, good in zip(answers["id"], truth, answered, strict=True) if good}
+            again = self.truth.keys() & told.keys()
             for _, _, ids in self.due:  # a row that came again under its id took the old one's place
                 ids[:] = [known for known in ids if known not in again]
-            self.truth.update(zip(answers["id"], truth, strict=True))
+            self.truth |= told
         self.unlabelled += int(answers["problem"].isna().sum())
         for entry in [entry for entry in self.due if entry[0] <= self.stream.rows]:
             self.due.remove(entry)

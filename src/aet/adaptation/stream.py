@@ -359,7 +359,9 @@ class Stream:
             self.method.state = snapshot.state
             self.method.load_memory(snapshot.memory)
         if snapshot.rows is not None:
-            self.kept.add(Batch(values=snapshot.rows.values), snapshot.ids, alone(len(snapshot.ids)))
+            gone = [row for row, known in enumerate(snapshot.ids) if known not in self.kept.place]  # else newer
+            values = Batch(values=snapshot.rows.values)[torch.tensor(gone, dtype=torch.long)].values
+            self.kept.add(Batch(values=values), [snapshot.ids[row] for row in gone], alone(len(gone)))
             self._undone.update(snapshot.ids)
             self.answered.forget(snapshot.judged)
             self.labels -= len(snapshot.ids)

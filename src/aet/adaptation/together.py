@@ -201,8 +201,8 @@ def joined(each: Sequence[Checked], spans: Sequence[slice]) -> Checked:
     frame = pd.concat([checked.frame for checked in each], ignore_index=True)
     kept = np.concatenate([checked.kept + span.start for checked, span in zip(each, spans, strict=True)])
     problems = {row + s.start: text for one, s in zip(each, spans, strict=True) for row, text in one.problems.items()}
-    ids = [checked.ids for checked in each if checked.ids is not None]
-    return Checked(frame, kept, problems, np.concatenate(ids) if ids else None)
+    ids = None if each[0].ids is None else np.concatenate([checked.ids for checked in each])
+    return Checked(frame, kept, problems, ids)
 
 
 def looks(model: Model, parts: Sequence[Part]) -> None:

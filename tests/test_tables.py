@@ -402,6 +402,24 @@ def test_decimal_commas_are_named_and_stay_texts(tmp_path):
     assert frame["pair"].tolist() == ["1,2", "1,2,3", "x"]
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("Temp, C;Druck, bar\n3,5;4,5\n2,5;1,25\n", ["Temp, C", "Druck, bar"]),
+        ("1,5;2,5\n3,5;4,5\n", ["c0", "c1"]),
+        ("1,5\t2,5\t7\n3,5\t4,5\t8\n", ["c0", "c1", "c2"]),
+        ("tags,n\na|b,1\nc|d,2\n", ["tags", "n"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_decimal_comma_cuts_no_cell(tmp_path, text, columns):
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    frame = read_table(path)
+    assert frame.columns.tolist() == columns
+    assert len(frame) == 2
+
+
 @pytest.mark.parametrize("cells", ["1,500;2", "a;2.5", "1,2,3;4"])
 def test_commas_that_may_be_another_thing_are_left_alone(tmp_path, cells, recwarn):
     path = tmp_path / "rows.csv"

@@ -62,15 +62,16 @@ def _layout(path: Path, header: bool | str) -> _Layout:
             raise DataError(not_utf8(path))
         stream.seek(0)
         marks = any(b'"' in block for block in iter(lambda: stream.read(BLOCK), b""))
-    best, delimiter, shown = (0, 0.0, 0), ",", [[""]]
+    best, delimiter, shown = (0, 0.0, 0.0, 0), ",", [[""]]
     for candidate in (",", ";", "\t", "|"):
         sample: list[list[str]] = []
         with _cut(path, candidate, marks and candidate != "\t") as rows, suppress(csv.Error):
             sample.extend(islice(rows, 50))
         sample = [row for row in sample if row]
         width = len(sample[0]) if sample else 0
-        # The first row must be cut at all; then as many rows as possible alike, into as many cells as can be.
-        score = (min(width, 2), sum(len(row) == width for row in sample) / max(len(sample), 1), width)
+        # The first row must be cut at all; then as many rows as possible alike, into numbers, and many cells.
+        alike = sum(len(row) == width for row in sample) / max(len(sample), 1)
+        score = (min(width, 2), alike, _numeric(sample, candidate), width)
         if score > best and (candidate != "\t" or width > 1):
             best, delimiter, shown = score, candidate, sample
     # Tweets and reviews are full of stray quotation marks, and hardly anybody quotes cells against tabs.
@@ -82,7 +83,7 @@ def _layout(path: Path, header: bool | str) -> _Layout:
         raise DataError(f"{path} is empty: expected rows of cells. Write or copy the file again.")
     numbered = [f"c{position}" for position in range(len(cells))]
     if header == "infer":
-        numeric = [cell for cell in cells if NUMBER.fullmatch(cell)]
+        numeric = [cell for cell in cells if _number(cell, delimiter)]
         header = 2 * len(numeric) <= sum(map(bool, cells)) and not any("." in cell for cell in numeric)
         if not header:
             start = ", ".join(cell[:20] for cell in cells[:3])
@@ -104,6 +105,17 @@ def _layout(path: Path, header: bool | str) -> _Layout:
             stacklevel=5,
         )
     return layout
+
+
+def _number(cell: str, delimiter: str) -> bool:
+    """Whether a cell is one, be it with a decimal comma."""
+    return bool(NUMBER.fullmatch(cell) or (delimiter != "," and DECIMAL.fullmatch(cell)))
+
+
+def _numeric(rows: list[list[str]], delimiter: str) -> float:
+    """The share of the cells that are numbers."""
+    cells = [cell.strip(' "') for row in rows for cell in row]
+    return sum(_number(cell, delimiter) for cell in cells) / max(len(cells), 1)
 
 
 def _decimal_commas(layout: _Layout, rows: list[list[str]]) -> list[str]:

@@ -61,15 +61,19 @@ def test_a_save_that_is_overtaken_does_not_take_back_what_came_later(service, st
     again.learner.stop()
 
 
-@pytest.mark.parametrize("wrong", ["x" * 1000, [1], {"a": 1}])
-def test_a_row_that_cannot_be_read_fails_its_own_request_only(store, wrong):
+@pytest.mark.parametrize(("wrong", "status"), [("x" * 1000, 422), ([1], 200), ({"a": 1}, 422)])
+def test_a_row_that_cannot_be_read_fails_its_own_request_only(store, wrong, status):
     frame = pd.DataFrame({"name": [f"r{i}" for i in range(60)], "a": range(60), "y": ["p", "q"] * 30})
     model = aet.train(frame, target="y", id="name", config=quick(epochs=1))
     service = Service({"m": Served("m", "1", model)}, store)
     asks = [Ask(owner, owner, [{"name": known, "a": 1.0}]) for owner, known in (("bob", wrong), ("acme", "fine"))]
     with TestClient(protected(create_app(service), None)) as client:
         answers = [client.post("/predict", json={"stream": ask.stream, "rows": list(ask.rows)}) for ask in asks]
-        assert [answer.status_code for answer in answers] == [422, 200]
+        assert [answer.status_code for answer in answers] == [status, 200]
+        problems = [answer["problem"] for answer in answers[0].json().get("answers", ())]
+        assert problems == (
+            [] if status == 422 else ["row 1, column 'name': expected an id that is a text or a number, got [1]"]
+        )
     bob, acme = service.answer(asks)
     assert isinstance(acme, Answers)
     assert isinstance(bob, Answers | DataError | FeedbackError)

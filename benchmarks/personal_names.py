@@ -41,8 +41,10 @@ def figures(masker: Masker, sentences: list[tuple[list[str], list[str]]]) -> dic
     found: dict[str, float] = defaultdict(float)
     total: dict[str, float] = defaultdict(float)
     started = time.process_time()
-    for words, tags in sentences:
-        masked, mentions = masker.text(" ".join(words)).split(), spans(tags)
+    texts = [masker.text(" ".join(words)) for words, _ in sentences]
+    milliseconds = 1000 * (time.process_time() - started) / len(sentences)
+    for (words, tags), text in zip(sentences, texts, strict=True):
+        masked, mentions = text.split(), spans(tags)
         kept, became = aligned(words, masked)
         for kind, start, stop in mentions:
             gone = not any(kept[start:stop])
@@ -56,7 +58,6 @@ def figures(masker: Masker, sentences: list[tuple[list[str], list[str]]]) -> dic
         if not mentions:
             total["sentences"] += 1
             found["sentences"] += masked != words
-    milliseconds = 1000 * (time.process_time() - started) / len(sentences)
     shares = {name: found[name] / total[name.removesuffix(" named")] for name in sorted(found)}
     return shares | {"milliseconds": milliseconds}
 

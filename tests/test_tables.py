@@ -420,6 +420,13 @@ def test_a_decimal_comma_cuts_no_cell(tmp_path, text, columns):
     assert len(frame) == 2
 
 
+def test_quoted_commas_between_commas_are_no_decimals(tmp_path, recwarn):
+    path = tmp_path / "rows.csv"
+    path.write_text('place,n\n"1,5",2\n"2,5",3\n')
+    assert read_table(path)["place"].tolist() == ["1,5", "2,5"]
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("cells", ["1,500;2", "a;2.5", "1,2,3;4"])
 def test_commas_that_may_be_another_thing_are_left_alone(tmp_path, cells, recwarn):
     path = tmp_path / "rows.csv"

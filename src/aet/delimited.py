@@ -96,7 +96,7 @@ def _layout(path: Path, header: bool | str) -> _Layout:
             )
     names = [cell or number for cell, number in zip(cells, numbered, strict=True)] if header else numbered
     layout = _Layout(delimiter, unique(names, str(path)), bool(header), quoted, marks and not quoted)
-    if european := _decimal_commas(layout, shown[int(header) :]):
+    if delimiter != "," and (european := _decimal_commas(layout, shown[int(header) :])):
         warnings.warn(
             f"{path} seems to write numbers with decimal commas, in {', '.join(map(repr, european))}: they are taken "
             f"as texts. Where they are numbers, write points, or give pandas.read_csv(path, sep={delimiter!r}, "

@@ -138,7 +138,9 @@ def _ids(column: Column[Any], faults: Faults, seen: SeenIds | None) -> npt.NDArr
     """Those that name a row (N,), else None. A row kept aside for another reason takes no id from a later one."""
     codes, _ = distinct(column)
     rows, present, show = np.arange(len(codes)) + faults.first, codes >= 0, showing(column.array)
-    odd = present & ~np.fromiter(map(pd.api.types.is_scalar, column), dtype=bool, count=len(codes))
+    odd = np.zeros_like(present)
+    if column.dtype == object:  # no other holds lists
+        odd = present & ~np.fromiter(map(pd.api.types.is_scalar, column), dtype=bool, count=len(codes))
     takes = present & ~odd & ~faults.bad
     _, starts, place = np.unique(codes[takes], return_index=True, return_inverse=True)
     origin = rows[takes][starts[place]]

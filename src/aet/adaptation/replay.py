@@ -51,16 +51,15 @@ class LateLabels:
     def served(self, answers: pd.DataFrame, piece: pd.DataFrame) -> None:
         """Rows were answered: remember the truth, hand in what is due, ask for more."""
         targets = list(self.stream.model.schema.targets)
-        known = set(targets) <= set(piece.columns)
+        known, answered = set(targets) <= set(piece.columns), answers["problem"].isna()
         if known:
             truth = piece[targets[0]].tolist() if len(targets) == 1 else piece[targets].to_numpy().tolist()
-            answered = answers["problem"].isna()
             told = {known: y for known, y, good in zip(answers["id"], truth, answered, strict=True) if good}
             again = self.truth.keys() & told.keys()
             for _, _, ids in self.due:  # a row that came again under its id took the old one's place
                 ids[:] = [known for known in ids if known not in again]
             self.truth |= told
-        self.unlabelled += int(answers["problem"].isna().sum())
+        self.unlabelled += int(answered.sum())
         for entry in [entry for entry in self.due if entry[0] <= self.stream.rows]:
             self.due.remove(entry)
             self.hand_in(*entry[1:])

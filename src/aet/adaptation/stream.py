@@ -360,8 +360,8 @@ class Stream:
             self.method.load_memory(snapshot.memory)
         if snapshot.rows is not None:
             gone = [row for row, known in enumerate(snapshot.ids) if known not in self.kept.place]  # else newer
-            values = Batch(values=snapshot.rows.values)[torch.tensor(gone, dtype=torch.long)].values
-            self.kept.add(Batch(values=values), [snapshot.ids[row] for row in gone], alone(len(gone)))
+            rows = Batch(values=snapshot.rows.values)[torch.tensor(gone, dtype=torch.long)]
+            self.kept.add(rows, [snapshot.ids[row] for row in gone], alone(len(gone)))
             self._undone.update(snapshot.ids)
             self.answered.forget(snapshot.judged)
             self.labels -= len(snapshot.ids)
